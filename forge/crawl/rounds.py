@@ -1,0 +1,269 @@
+"""A crawl as rounds: each gives every host to one shard; the links that come back become the next round (D8).
+
+The order of pages, what the limits cut and what a row says depend on the sites and the settings only: not on time, ports,
+the number of tasks or which of them were killed on the way. Results of shards are kept (see :mod:`forge.crawl.shard`), so
+a crawl that starts again with the same sites and settings goes on where the last whole shard was committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from forge.artifacts import artifact_path
+from forge.config import ConfigurationError, CrawlSettings, Settings, SourceSettings
+from forge.crawl.mirror import serve
+from forge.crawl.robots import Robots
+from forge.crawl.shard import Earlier, Request, Shard, ShardResult, load_result
+from forge.crawl.urls import Site, canonical_uri, host_of
+from forge.schema import Decision, canonical_json, content_hash
+
+STEP = "crawl"
+MAX_UNFETCHED_ROWS = 1000
+"""Rows written a source for pages that were found but lie beyond the limits."""
+LIMITS = frozenset({"round_limit", "page_limit"})
+_VERSION = 1
+
+RunShards = Callable[[Sequence[Shard]], None]
+"""Runs :func:`forge.crawl.shard.fetch_shard` for each shard, anywhere that shares the home folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class CrawlResult:
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+
+
+@contextmanager
+def open_sites(settings: Settings) -> Iterator[list[Site]]:
+    """The sites of all enabled ``website`` sources; mirrors of artifacts are served while the block runs.
+
+    A source whose optional artifact is absent has no site. Raises :class:`ConfigurationError` for a source that names
+    neither a usable folder nor a URL.
+    """
+    with ExitStack() as mirrors:
+        sites = []
+        for name, source in settings.enabled_sources("website").items():
+            site = _real_site(name, source) if source.artifact is None else _mirror(name, source, settings, mirrors)
+            if site is not None:
+                sites.append(site)
+        yield sites
+
+
+def _real_site(name: str, source: SourceSettings) -> Site:
+    start = canonical_uri(str(source.options.get("url", "")))
+    if start is None:
+        raise ConfigurationError(f"sources.{name}: a website needs an artifact, or an http(s) address as options.url")
+    scheme, _, rest = start.partition("://")
+    base = f"{scheme}://{rest.partition('/')[0]}/"
+    scope = source.options.get("scope")
+    if scope is not None:
+        limited = canonical_uri(str(scope), base)
+        if (
+            limited is None
+            or not limited.startswith(base)
+            or not limited.endswith("/")
+            or not start.startswith(limited)
+        ):
+            raise ConfigurationError(f"sources.{name}.options.scope: expected a folder of {base} that holds {start}")
+        base = limited
+    return Site(source=name, start=start, public_base=base, fetch_base=base, shard=host_of(start))
+
+
+def _mirror(name: str, source: SourceSettings, settings: Settings, mirrors: ExitStack) -> Site | None:
+    root = artifact_path(settings, source.artifact or "")
+    if root is None:
+        return None
+    pattern = str(source.options.get("folder", "."))
+    folders = [root] if pattern == "." else sorted(path for path in root.glob(pattern) if path.is_dir())
+    if len(folders) != 1:
+        found = "no folder" if not folders else f"{len(folders)} folders"
+        raise ConfigurationError(f"sources.{name}.options.folder: {pattern!r} matches {found} of {source.artifact}")
+    public_base = canonical_uri(str(source.options.get("public_uri", "")))
+    if public_base is None or not public_base.endswith("/"):
+        raise ConfigurationError(f"sources.{name}.options.public_uri: expected an http(s) address that ends with '/'")
+    start = canonical_uri(str(source.options.get("start", "index.html")), public_base)
+    if start is None or not start.startswith(public_base):
+        raise ConfigurationError(f"sources.{name}.options.start: expected a path below {public_base}")
+    return Site(
+        source=name,
+        start=start,
+        public_base=public_base,
+        fetch_base=mirrors.enter_context(serve(folders[0])),
+        shard=f"mirror-{name}",
+        version=settings.artifacts[source.artifact or ""].sha256,
+    )
+
+
+def crawl_fingerprint(sites: Sequence[Site], settings: CrawlSettings) -> str:
+    """Names a crawl by what decides its result; ports and the order of sources do not."""
+    named = sorted([site.source, site.start, site.public_base, site.shard, site.version] for site in sites)
+    return content_hash(canonical_json([_VERSION, settings.model_dump(mode="json"), named]))
+
+
+def earlier_fetches(fetches: pa.Table, home: Path) -> dict[tuple[str, str], Earlier]:
+    """The newest whole fetch of each (source, uri) that can be asked about again and whose archive still exists.
+
+    ``fetches`` holds rows of earlier nights only.
+    """
+    fetches = fetches.filter(
+        pc.field("item_id").is_valid() & pc.field("warc_uri").is_valid() & (pc.field("error") == "")
+    )
+    newest: dict[tuple[str, str], Earlier] = {}
+    present: dict[str, bool] = {}
+    for row in fetches.sort_by("partition_key").to_pylist():
+        uri = row["warc_uri"]
+        if uri not in present:
+            present[uri] = (home / uri).is_file()
+        key = (row["source"], row["item_id"])
+        newest.pop(key, None)
+        if present[uri] and (row["etag"] or row["last_modified"]):
+            newest[key] = Earlier(
+                etag=row["etag"],
+                last_modified=row["last_modified"],
+                content_sha256=row["content_sha256"],
+                media_type=row["media_type"],
+                body_bytes=row["body_bytes"],
+                warc_uri=uri,
+                warc_offset=row["warc_offset"],
+            )
+    return newest
+
+
+def crawl(
+    sites: Sequence[Site],
+    settings: CrawlSettings,
+    home: Path,
+    night: str,
+    earlier: Mapping[tuple[str, str], Earlier],
+    run_shards: RunShards,
+) -> CrawlResult:
+    """Crawl the sites breadth first, for at most ``settings.rounds`` rounds and ``max_pages_per_host`` pages a host.
+
+    Archives and results go to ``<home>/warc/<night>/<fingerprint>/``. Raises RuntimeError when a shard has no result
+    after it was run.
+    """
+    folder = f"warc/{night}/{crawl_fingerprint(sites, settings)[:12]}"
+    shards = {
+        name: sorted((site for site in sites if site.shard == name), key=lambda site: site.source)
+        for name in sorted({site.shard for site in sites})
+    }
+    waiting: dict[str, set[tuple[str, str]]] = {
+        name: {(site.source, site.start) for site in members} for name, members in shards.items()
+    }
+    seen: dict[str, set[tuple[str, str]]] = {name: set() for name in shards}
+    robots: dict[str, Mapping[str, Robots]] = {name: {} for name in shards}
+    result = CrawlResult()
+    for number in range(settings.rounds):
+        this_round = []
+        for name, members in shards.items():
+            room = settings.max_pages_per_host - len(seen[name])
+            chosen = sorted(waiting[name])[: max(0, room)]
+            if not chosen:
+                continue
+            waiting[name].difference_update(chosen)
+            this_round.append(
+                Shard(
+                    name=name,
+                    round=number,
+                    folder=folder,
+                    sites=members,
+                    requests=[Request(source, uri, earlier.get((source, uri))) for source, uri in chosen],
+                    seen=sorted(uri for _, uri in seen[name]),
+                    robots=robots[name],
+                    settings=settings,
+                )
+            )
+            seen[name].update(chosen)
+        if not this_round:
+            break
+        for shard, done in zip(this_round, _results(this_round, home, run_shards), strict=True):
+            _collect(result, done)
+            reached = {(row["source"], row["item_id"]) for row in done.rows if row["item_id"] is not None}
+            seen[shard.name] |= reached
+            waiting[shard.name] = (waiting[shard.name] | set(done.links)) - seen[shard.name]
+            robots[shard.name] = _portable(done.robots)
+    _report_unfetched(result, waiting, seen, settings)
+    return result
+
+
+def _results(shards: Sequence[Shard], home: Path, run_shards: RunShards) -> list[ShardResult]:
+    missing = [shard for shard in shards if load_result(shard, home) is None]
+    if missing:
+        run_shards(missing)
+    results = []
+    for shard in shards:
+        done = load_result(shard, home)
+        if done is None:
+            raise RuntimeError(
+                f"crawl of {shard.name}, round {shard.round}: the task left no result below {shard.folder}"
+            )
+        results.append(done)
+    return results
+
+
+def _portable(robots: Mapping[str, Mapping[str, str]]) -> dict[str, Robots]:
+    return {
+        base: Robots(access, kept["text"], kept["reason"])
+        for base, kept in robots.items()
+        for access in ("rules", "allow_all", "deny_all")
+        if kept["access"] == access
+    }
+
+
+def _collect(result: CrawlResult, done: ShardResult) -> None:
+    details = {(source, item): detail for source, item, detail in done.details}
+    for row in done.rows:
+        result.rows.append(row)
+        if row["item_id"] is not None and row["error"]:
+            result.decisions.append(
+                Decision(
+                    source=row["source"],
+                    item_id=row["item_id"],
+                    step=STEP,
+                    reason=row["error"],
+                    detail=details.get((row["source"], row["item_id"]), ""),
+                )
+            )
+
+
+def _report_unfetched(
+    result: CrawlResult,
+    waiting: Mapping[str, Collection[tuple[str, str]]],
+    seen: Mapping[str, Collection[tuple[str, str]]],
+    settings: CrawlSettings,
+) -> None:
+    """One row for each page that was found but not fetched, and one decision a source that says how many."""
+    for shard, left in waiting.items():
+        reason = "page_limit" if len(seen[shard]) >= settings.max_pages_per_host else "round_limit"
+        for source in sorted({source for source, _ in left}):
+            uris = sorted(uri for owner, uri in left if owner == source)
+            result.decisions.append(
+                Decision(source, f"{source}#unfetched", STEP, reason, f"{len(uris)} pages were found but not fetched")
+            )
+            result.rows.extend(
+                {
+                    "source": source,
+                    "item_id": uri,
+                    "url": uri,
+                    "host": host_of(uri),
+                    "round": settings.rounds,
+                    "status": None,
+                    "media_type": "",
+                    "etag": "",
+                    "last_modified": "",
+                    "content_sha256": None,
+                    "body_bytes": 0,
+                    "warc_uri": None,
+                    "warc_offset": None,
+                    "error": reason,
+                    "fetched_at": None,
+                }
+                for uri in uris[:MAX_UNFETCHED_ROWS]
+            )
