@@ -100,7 +100,7 @@ class CrawlSettings(_Section):
 
 
 class QualitySettings(_Section):
-    min_language_score: Share = 0.3
+    min_language_score: Share = 0.5
     languages: tuple[str, ...] = ("en",)
     min_characters: dict[str, int] = Field(
         default_factory=lambda: {"api_doc": 40, "trajectory": 80, "web": 200, "code": 100, "text": 200}
@@ -193,6 +193,10 @@ class StageSettings(_Section):
     decay_share: Share = 0.2
     sequence_tokens: Positive = 512
     batch_tokens: Positive = 1024
+    schedule: Literal["wsd", "cosine"] = "wsd"
+    kind_shares: dict[str, float] = Field(
+        default_factory=dict, description="Shares of document kinds, by tokens; empty: shares of domains, by the recipe."
+    )
 
 
 class TrainingSettings(_Section):
@@ -200,6 +204,7 @@ class TrainingSettings(_Section):
     approval: bool = Field(True, description="wait for a person's approval in Airflow before training starts")
     micro_batch_sequences: Positive = 2
     seed: int = 11
+    max_document_tokens: Positive | None = Field(None, description="Longer documents are cropped to this, and counted.")
     weight_decay: float = 0.1
     max_gradient_norm: float = 1.0
     checkpoint_every_steps: Positive = 20
@@ -208,7 +213,9 @@ class TrainingSettings(_Section):
     stages: dict[Literal["I", "II", "III"], StageSettings] = Field(
         default_factory=lambda: {
             "I": StageSettings(tokens=20_000, learning_rate=1e-4),
-            "II": StageSettings(tokens=10_000, learning_rate=5e-5),
+            "II": StageSettings(
+                tokens=10_000, learning_rate=5e-5, kind_shares={"api_doc": 0.5, "trajectory": 0.5}
+            ),
             "III": StageSettings(tokens=10_000, learning_rate=2e-5),
         }
     )
