@@ -1,0 +1,236 @@
+"""Operators that run our own command lines as supervised child processes.
+
+The commands do the work and are idempotent; an operator starts one, relays its output into the task log, kills it when
+the task is killed and translates its exit code. XCom carries a small reference at most: what the command wrote, as one
+JSON object, to the file named by ``FORGE_RESULT``.
+
+Exit codes: 0 done; 3 a gate failed; 75 (EX_TEMPFAIL) try again later; 78 (EX_CONFIG) the configuration is wrong; any
+other, and death by a signal, is a failure that may be retried.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator, ExceptionRetryPolicy, RetryAction, RetryRule
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from forge.config import ConfigurationError, Settings, checkout, load_settings
+from forge_airflow.components import SPARK_POOL
+from forge_airflow.links import SPARK_INTERFACE_KEY, SPARK_INTERFACE_LINE, SparkInterfaceLink
+from forge_airflow.process import Job, ProcessIdentity, is_alive, kill_until_gone
+from forge_airflow.releases import PARTITION_KEY_PATTERN
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+EXIT_GATE = 3
+EXIT_TEMPORARY = 75
+EXIT_CONFIGURATION = 78
+MAX_RESULT_BYTES = 16 * 1024
+
+
+class CommandFailedError(AirflowException):
+    """The command ended with an exit code that says nothing special, or by a signal."""
+
+
+class TemporarilyUnavailableError(CommandFailedError):
+    """The command asked to be run again later."""
+
+
+class GateFailedError(CommandFailedError):
+    """A quality gate failed: running again gives the same result. The previous release stays current."""
+
+
+class InvalidConfigurationError(CommandFailedError):
+    """The command refused its configuration."""
+
+
+RETRY_POLICY = ExceptionRetryPolicy(
+    rules=[
+        RetryRule(
+            exception="forge_airflow.operators.GateFailedError",
+            action=RetryAction.FAIL,
+            reason="a gate failed: the same input gives the same result",
+        ),
+        RetryRule(
+            exception="forge_airflow.operators.InvalidConfigurationError",
+            action=RetryAction.FAIL,
+            reason="the configuration is wrong",
+        ),
+        RetryRule(
+            exception="forge_airflow.operators.TemporarilyUnavailableError",
+            action=RetryAction.RETRY,
+            retry_delay=timedelta(seconds=30),
+            reason="the command asked to be run again later",
+        ),
+    ]
+)
+"""What is worth another try."""
+
+_ERRORS: Mapping[int, type[CommandFailedError]] = {
+    EXIT_GATE: GateFailedError,
+    EXIT_TEMPORARY: TemporarilyUnavailableError,
+    EXIT_CONFIGURATION: InvalidConfigurationError,
+}
+
+
+def partition_key_of(context: Context) -> str:
+    """The night of a run: its partition key, else the parameter ``partition_key`` of a run that was started by hand.
+
+    Raises AirflowFailException when there is neither, or it is no date: a guess ("today") would act on a night that
+    nobody named, and on another one after midnight.
+    """
+    key = context["dag_run"].partition_key or context["params"].get("partition_key")
+    if not key or not re.match(PARTITION_KEY_PATTERN, str(key)):
+        raise AirflowFailException(
+            f"partition key {key!r}: expected YYYY-MM-DD. Trigger the run with a partition key, or set the parameter "
+            "partition_key of the form"
+        )
+    return str(key)
+
+
+def settings_of_run(context: Context) -> Settings:
+    """Settings of the profile that the run names, else of the instance. Raises AirflowFailException."""
+    try:
+        return load_settings(context["params"].get("profile") or None, environment=_overridden_environment(context))
+    except ConfigurationError as error:
+        raise AirflowFailException(str(error)) from None
+
+
+def _overridden_environment(context: Context) -> dict[str, str]:
+    """This process's environment with the choices of the trigger form, as the settings read them."""
+    environment = dict(os.environ)
+    for source in sorted(context["params"].get("disabled_sources") or []):
+        if not re.fullmatch(r"[a-z0-9_]{1,64}", str(source)):
+            raise AirflowFailException(f"disabled_sources: {source!r} is no source name")
+        environment[f"FORGE__SOURCES__{source.upper()}__ENABLED"] = "false"
+    return environment
+
+
+class CommandOperator(BaseOperator):
+    """Run ``python -m MODULE ARGUMENT...`` for the run's partition, as a process that never outlives the task.
+
+    `module`: a module of ours; `arguments`: templated, passed as they are, without a shell. ``--partition-key``,
+    ``--profile`` and ``--run-id`` are added. The task's XCom is the command's result object, if it wrote one.
+    """
+
+    template_fields: Sequence[str] = ("arguments",)
+    ui_color = "#e8f0fe"
+
+    def __init__(self, *, module: str, arguments: Sequence[str] = (), **kwargs: Any) -> None:
+        kwargs.setdefault("retries", 2)
+        kwargs.setdefault("retry_delay", timedelta(seconds=10))
+        kwargs.setdefault("retry_policy", RETRY_POLICY)
+        super().__init__(**kwargs)
+        self.module = module
+        self.arguments = list(arguments)
+        self._job: Job | None = None
+
+    def execute(self, context: Context) -> dict[str, Any] | None:
+        """Start the command, relay its output, return its result object."""
+        key = partition_key_of(context)
+        settings = settings_of_run(context)
+        instance = context["ti"]
+        job_key = f"{instance.dag_id}/{instance.task_id}/{instance.map_index}/{key}"
+        folder = settings.home_path / "airflow" / "processes"
+        result = settings.home_path / "airflow" / "results" / instance.dag_id / key / f"{instance.task_id}.json"
+        result.parent.mkdir(parents=True, exist_ok=True)
+        result.unlink(missing_ok=True)
+        command = [sys.executable, "-m", self.module, *self.arguments]
+        command += ["--partition-key", key, "--profile", settings.profile, "--run-id", str(context["run_id"])]
+        self._job = Job(folder, job_key, command, self._environment(context, settings, result), checkout())
+        self.log.info("job %s: %s", job_key, " ".join(command[1:]))
+        store = context.get("task_state_store")
+        _stop_recorded(store.get("process") if store is not None else None)
+        process = self._job.start()
+        if store is not None:
+            store.set("process", {"host": socket.gethostname(), "pid": process.pid, "start_ticks": process.start_ticks})
+        code = self._job.relay(lambda line: self.on_line(line, context))
+        if code != 0:
+            how = f"signal {-code}" if code < 0 else f"exit code {code}"
+            raise _ERRORS.get(code, CommandFailedError)(
+                f"python -m {self.module} ended with {how}; its output is above"
+            )
+        return _read_result(result)
+
+    def on_line(self, line: str, _context: Context) -> None:
+        """What happens with one line of output: it goes to the task log."""
+        self.log.info(line)
+
+    def on_kill(self) -> None:
+        """Stop the command and all that it started: SIGTERM, after five seconds SIGKILL."""
+        if self._job is not None:
+            self.log.info("killed: stopping the command")
+            self._job.stop()
+
+    def _environment(self, context: Context, settings: Settings, result: Path) -> dict[str, str]:
+        # Airflow's own settings hold its secrets (database, signing keys): no command of ours needs them.
+        inherited = {
+            name: value
+            for name, value in _overridden_environment(context).items()
+            if not name.startswith(("AIRFLOW_", "_AIRFLOW", "__AIRFLOW"))
+        }
+        return {
+            **inherited,
+            "FORGE_PROFILE": settings.profile,
+            "FORGE_RESULT": str(result),
+            "HF_HUB_OFFLINE": "1",
+            "PYSPARK_DRIVER_PYTHON": sys.executable,
+            "PYSPARK_PYTHON": sys.executable,
+            "PYTHONUNBUFFERED": "1",
+        }
+
+
+def _stop_recorded(record: Any) -> None:
+    """Stop the process that an earlier try of the task left in the task state store, if it runs on this machine."""
+    if not isinstance(record, dict) or record.get("host") != socket.gethostname():
+        return
+    process = ProcessIdentity(int(record["pid"]), int(record["start_ticks"]))
+    kill_until_gone(lambda: {process} if is_alive(process) else set(), grace_seconds=5.0)
+
+
+def _read_result(path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    if path.stat().st_size > MAX_RESULT_BYTES:
+        raise CommandFailedError(f"{path}: a result is a reference of at most {MAX_RESULT_BYTES} bytes")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CommandFailedError(f"{path}: not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise CommandFailedError(f"{path}: expected one JSON object")
+    return content
+
+
+class SparkJobsOperator(CommandOperator):
+    """Run jobs of ``spark_jobs``, one after another in one Spark application, in the pool for Spark applications."""
+
+    operator_extra_links = (SparkInterfaceLink(),)
+
+    def __init__(self, *, jobs: Sequence[str], **kwargs: Any) -> None:
+        kwargs.setdefault("pool", SPARK_POOL)
+        super().__init__(module="spark_jobs", arguments=jobs, **kwargs)
+
+    def on_line(self, line: str, context: Context) -> None:
+        """Also keep the address of Spark's web interface, as soon as the application says it."""
+        super().on_line(line, context)
+        if found := SPARK_INTERFACE_LINE.search(line):
+            context["ti"].xcom_push(key=SPARK_INTERFACE_KEY, value=found[1])
+            context["ti"].xcom_push(key=SparkInterfaceLink().xcom_key, value=found[1])
+
+
+class TrainingOperator(CommandOperator):
+    """Run one command of ``training`` for a release."""
+
+    def __init__(self, *, command: str, release: str, arguments: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(module=f"training.{command}", arguments=["--release", release, *arguments], **kwargs)
