@@ -487,6 +487,9 @@ TABLES: Mapping[str, pa.Schema] = {
         document_offsets=pa.list_(pa.int32()),
         loss_spans=pa.list_(pa.struct([("start", pa.int32()), ("end", pa.int32())])), partition_key=_TEXT,
     ),
+    "audits": _schema(
+        gate=_TEXT, value=_FLOAT, limit=_TEXT, passed=pa.bool_(), detail=_TEXT, versions=_TEXT, partition_key=_TEXT
+    ),
     "releases": _schema(
         release_id=_TEXT, parent=_TEXT, created_at=_TEXT, partition_key=_TEXT, run_id=_TEXT, versions=_TEXT,
         files=pa.list_(
