@@ -15,7 +15,14 @@ from forge_airflow.demo import ProgressTail, progress_text
 
 
 def test_progress_line_for_people() -> None:
-    line = {"job": "render", "message": "documents", "tasks_done": 3, "tasks": 8, "rows": 12000, "rows_per_second": 1234.5}
+    line = {
+        "job": "render",
+        "message": "documents",
+        "tasks_done": 3,
+        "tasks": 8,
+        "rows": 12000,
+        "rows_per_second": 1234.5,
+    }
     assert progress_text(line) == "render · documents · 3/8 tasks · 12,000 documents · 1,234 documents/s"
     assert progress_text({}) == ""
 
@@ -46,7 +53,7 @@ def test_the_night_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("FORGE_PARTITION", "2026-11-20")
     assert local.tonight() == "2026-11-20"
     monkeypatch.setenv("FORGE_PARTITION", "yesterday")
-    with pytest.raises(ConfigurationError, match="FORGE_PARTITION.*YYYY-MM-DD"):
+    with pytest.raises(ConfigurationError, match=r"FORGE_PARTITION.*YYYY-MM-DD"):
         local.tonight()
 
 

@@ -18,7 +18,9 @@ from forge_airflow.process import Job, ProcessIdentity, identity_of, is_alive
 
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 
-STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(300)"
+STUBBORN = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(300)"
+)
 """A process that ignores SIGTERM, as a JVM in its shutdown hooks does."""
 
 TREE = f"""
@@ -116,7 +118,9 @@ def test_a_second_attempt_reaps_the_first(tmp_path: Path, stray: list[ProcessIde
     stray.append(identity)
     record = json.loads(process.record_path(tmp_path, first.job_key).read_text())
     assert (record["pid"], record["start_ticks"]) == (identity.pid, identity.start_ticks)
-    code, lines = collect(Job(tmp_path, first.job_key, [sys.executable, "-c", "print('second')"], environment(), tmp_path))
+    code, lines = collect(
+        Job(tmp_path, first.job_key, [sys.executable, "-c", "print('second')"], environment(), tmp_path)
+    )
     assert (code, lines) == (0, ["second"])
     assert not is_alive(identity)
 
@@ -164,7 +168,11 @@ job.relay(lambda line: None)
 """
     # The parent leaves its group first, as Airflow's task runner does.
     parent = subprocess.Popen(
-        [sys.executable, "-c", parent_code], env=environment(), stdout=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, "-c", parent_code],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     assert parent.stdout is not None
     child = identity_of(int(parent.stdout.readline()))
@@ -176,7 +184,9 @@ job.relay(lambda line: None)
     assert wait_until(lambda: not is_alive(child), 5)
 
 
-def test_the_watchdog_sweeps_an_instance_whose_supervisor_is_killed(tmp_path: Path, stray: list[ProcessIdentity]) -> None:
+def test_the_watchdog_sweeps_an_instance_whose_supervisor_is_killed(
+    tmp_path: Path, stray: list[ProcessIdentity]
+) -> None:
     home = tmp_path / "home"
     supervisor_code = f"""
 import os, subprocess, sys, time
@@ -185,7 +195,7 @@ from forge_airflow.instance import INSTANCE_VARIABLE, instance_mark, start_watch
 home = Path({str(home)!r})
 watchdog = start_watchdog(home)
 marked = {{**os.environ, INSTANCE_VARIABLE: instance_mark(home)}}
-child = subprocess.Popen([sys.executable, "-c", {TREE!r}], env=marked, stdout=subprocess.PIPE, start_new_session=True, text=True)
+child = subprocess.Popen([sys.executable, "-c", {TREE!r}], env=marked, stdout=-1, start_new_session=True, text=True)
 print(watchdog.pid, child.pid, child.stdout.readline().split()[1], flush=True)
 time.sleep(300)
 """
