@@ -1,0 +1,1 @@
+"""Continual pre-training, instruction tuning and evaluation of a language model on a published release."""

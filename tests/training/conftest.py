@@ -1,0 +1,138 @@
+"""A tiny random Llama, a word tokenizer, and a small release in plain Parquet files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from forge.config import StageSettings, TrainingSettings
+from forge.schema import CHAT_FORM, DOMAIN_OF_KIND, canonical_json, content_hash, table_of
+from training.base_model import base_model_of
+from training.files import file_sha256
+from training.run import Run, open_run
+
+WORDS = ("create", "delete", "list", "get", "put", "user", "group", "bucket", "key", "value", "name", "region", "size")
+
+
+@dataclass(frozen=True)
+class File:
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class SmallRelease:
+    files: tuple[File, ...]
+    release_id: str = "r-small"
+    partition_key: str = "2026-11-21"
+    recipe: dict[str, Any] = field(
+        default_factory=lambda: {"domain_shares": {"agent": 0.36, "code": 0.32, "text": 0.32}, "max_epochs": 4.0}
+    )
+
+
+def words(seed: int, count: int) -> str:
+    return " ".join(WORDS[int(content_hash(str(seed), str(number))[:8], 16) % len(WORDS)] for number in range(count))
+
+
+def chat(seed: int) -> str:
+    tools = [{"name": "get_user", "description": "Get a user", "parameters": {"type": "object", "properties": {}}}]
+    messages = [
+        {"role": "user", "content": words(seed, 5)},
+        {"role": "assistant", "content": None, "calls": [{"name": "get_user", "arguments": {"name": words(seed, 1)}}]},
+        {"role": "tool", "content": words(seed, 3)},
+        {"role": "assistant", "content": words(seed + 1, 4)},
+    ]
+    return canonical_json({"tools": tools, "messages": messages})
+
+
+def corpus_row(kind: str, text: str, *, form: str = "plain", split: str = "train", stages: list[str]) -> dict[str, Any]:
+    return {
+        "doc_id": content_hash(text), "kind": kind, "form": form, "domain": DOMAIN_OF_KIND[kind], "stages": stages,
+        "split": split, "entity_key": None, "source": "test", "license": "MIT", "text": text,
+        "tokens": len(text) // 3, "weight": 1.0, "partition_key": "2026-11-21",
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def small_release(tmp_path_factory: pytest.TempPathFactory) -> SmallRelease:
+    rows = []
+    for number in range(120):
+        kind = ("api_doc", "trajectory", "web", "code", "text")[number % 5]
+        stages = ["I", "II"] if kind in ("api_doc", "trajectory") else ["I"]
+        split = "held_out" if number % 20 < 5 else "train"
+        text = words(number, 5 + number % 37) + f" {kind}{number}"
+        rows.append(corpus_row(kind, text, split=split, stages=stages))
+    rows += [corpus_row("trajectory", chat(1000 + number), form=CHAT_FORM, stages=["III"]) for number in range(12)]
+    rows.sort(key=lambda row: row["doc_id"])
+    folder = tmp_path_factory.mktemp("release")
+    files = []
+    for number in range(2):
+        path = folder / f"part-{number}.parquet"
+        pq.write_table(table_of("corpus", rows[number::2]), path, row_group_size=25)
+        files.append(File(str(path), file_sha256(path)))
+    return SmallRelease(tuple(files))
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Hugging Face folder: two layers of width 32, a byte-level tokenizer of some 400 tokens without a template."""
+    folder = tmp_path_factory.mktemp("tiny")
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([words(number, 50) for number in range(20)], trainer)
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<|im_start|>", eos_token="<|im_end|>", unk_token="<|endoftext|>",
+        pad_token="<|im_end|>",
+    ).save_pretrained(folder)  # fmt: skip
+    torch.manual_seed(0)
+    configuration = LlamaConfig(
+        vocab_size=tokenizer.get_vocab_size(), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=512, tie_word_embeddings=True,
+        bos_token_id=1, eos_token_id=2, pad_token_id=2,
+    )  # fmt: skip
+    LlamaForCausalLM(configuration).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def training_settings(tiny_model: Path) -> TrainingSettings:
+    stage = StageSettings(tokens=6 * 256, learning_rate=1e-3, sequence_tokens=64, batch_tokens=256)
+    return TrainingSettings(
+        base_model=str(tiny_model),
+        precision="fp32",
+        checkpoint_every_steps=100,
+        stages={
+            "I": stage,
+            "II": stage.model_copy(update={"kind_shares": {"api_doc": 0.5, "trajectory": 0.5}}),
+            "III": stage.model_copy(update={"sequence_tokens": 384, "batch_tokens": 768}),
+        },
+    )
+
+
+@pytest.fixture
+def make_run(tmp_path: Path, small_release: SmallRelease, training_settings: TrainingSettings):
+    """A function that opens a run of the small release below a folder of its own."""
+    from forge.config import load_settings
+
+    def make(name: str = "home", **changes: Any) -> Run:
+        settings = load_settings("demo").model_copy(
+            update={"home": str(tmp_path / name), "training": training_settings.model_copy(update=changes)}
+        )
+        assert base_model_of(settings).origin == "folder"
+        return open_run(settings, small_release, lambda path: Path(path).open("rb"))
+
+    return make

@@ -1,0 +1,132 @@
+"""The starting model as a Hugging Face folder: one that the user names, or a GGUF artifact converted once.
+
+transformers reads a GGUF but refuses to save what it read, so the weights are copied into a fresh model. The conversion
+is written aside and renamed, so a killed conversion leaves nothing behind that looks finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forge.artifacts import artifact_path
+from forge.config import ConfigurationError, Settings
+from forge.schema import content_hash
+from training.files import file_sha256, sync_folder
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+
+_CONVERSION_VERSION = "1"
+_WEIGHT_FILES = ("*.safetensors", "config.json", "tokenizer*", "chat_template.jinja")
+
+
+@dataclass(frozen=True, slots=True)
+class BaseModel:
+    """``sha`` is the content hash of what the run starts from: the GGUF, or weights, configuration and tokenizer."""
+
+    folder: Path
+    sha: str
+    origin: str
+
+
+def base_model_of(settings: Settings) -> BaseModel:
+    """The base model of the settings; converts the artifact's GGUF on first use (about 15 s for 135M parameters).
+
+    Raises :class:`forge.config.ConfigurationError` when ``training.base_model`` is neither an unpacked artifact with
+    exactly one GGUF file nor a Hugging Face folder.
+    """
+    name = settings.training.base_model
+    if name in settings.artifacts:
+        unpacked = artifact_path(settings, name)
+        found = [] if unpacked is None else sorted(unpacked.glob("**/*.gguf"))
+        if len(found) != 1:
+            raise ConfigurationError(
+                f"training.base_model: artifact {name!r} holds {len(found)} GGUF files, expected one; "
+                "`python -m forge.artifacts` unpacks it"
+            )
+        return convert_gguf(found[0], settings.home_path / "models", origin=f"artifact {name}")
+    folder = Path(name).expanduser()
+    if not (folder / "config.json").is_file():
+        raise ConfigurationError(
+            f"training.base_model: {name!r} is neither an artifact ({', '.join(sorted(settings.artifacts))}) "
+            "nor a folder with config.json"
+        )
+    files = sorted({path for pattern in _WEIGHT_FILES for path in folder.glob(pattern)})
+    sha = content_hash(*[f"{path.name}:{file_sha256(path)}" for path in files])
+    return BaseModel(folder.resolve(), sha, "folder")
+
+
+def convert_gguf(gguf: Path, models: Path, origin: str) -> BaseModel:
+    """Convert ``gguf`` into ``models/base-<sha>`` unless it is there already."""
+    digest = hashlib.sha256(_CONVERSION_VERSION.encode() + bytes.fromhex(file_sha256(gguf))).hexdigest()[:16]
+    folder = models / f"base-{digest}"
+    if (folder / "config.json").is_file():
+        return BaseModel(folder, digest, origin)
+    models.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=".base-", dir=models))
+    try:
+        _convert(gguf, aside)
+        sync_folder(aside)
+        try:
+            aside.rename(folder)
+        except OSError:  # another process converted the same file meanwhile: its result equals ours
+            if not (folder / "config.json").is_file():
+                raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return BaseModel(folder, digest, origin)
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    read = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    configuration = read.config
+    del configuration.quantization_config  # what refuses to be saved
+    configuration._name_or_path = ""
+    fresh = type(read)(configuration)
+    fresh.load_state_dict(read.state_dict())
+    fresh.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
+
+
+def load_model(folder: Path) -> Any:
+    """The causal language model of a folder, float32, on the CPU, with attention that honours packed documents."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    return AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True, trust_remote_code=False
+    )
+
+
+def load_tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
+def tokenizer_hash(tokenizer: Any) -> str:
+    """Content hash of what decides token ids and chat rendering."""
+    return content_hash(tokenizer.backend_tokenizer.to_str(), tokenizer.chat_template or "")
+
+
+def end_of_document(tokenizer: Any) -> int:
+    """The token id that ends a pre-training document: ``<|endoftext|>`` where the vocabulary has it, else the EOS."""
+    token = tokenizer.convert_tokens_to_ids("<|endoftext|>")
+    if token is None or (token == tokenizer.unk_token_id and tokenizer.unk_token != "<|endoftext|>"):  # noqa: S105
+        token = tokenizer.eos_token_id
+    if token is None:
+        raise ConfigurationError("training.base_model: the tokenizer has neither <|endoftext|> nor an EOS token")
+    return int(token)
