@@ -144,13 +144,25 @@ class DecontaminateSettings(_Section):
     denied_sources: tuple[str, ...] = ("bfcl_eval",)
 
 
+DROP_REASONS = (
+    "removed_on_request",
+    "license_not_stated",
+    "license_not_allowed",
+    "secret",
+    "contaminated",
+    "low_quality",
+    "wrong_language",
+    "not_agent",
+    "not_retrieved",
+)
+
+
 class MixSettings(_Section):
     domain_shares: dict[Literal["agent", "code", "text"], float] = Field(
         default_factory=lambda: {"agent": 0.36, "code": 0.32, "text": 0.32}
     )
-    drop_precedence: tuple[str, ...] = (
-        "removed_on_request", "license_not_stated", "license_not_allowed", "secret", "contaminated",
-        "exact_duplicate", "near_duplicate", "low_quality", "wrong_language", "not_agent", "not_retrieved",
+    drop_precedence: tuple[str, ...] = Field(
+        DROP_REASONS, description="A document that several reasons drop is counted under the first; duplicates come last."
     )
     allowed_licenses: tuple[str, ...] = ()
     reference_tokenizer: str = "smollm2"
@@ -164,12 +176,22 @@ class MixSettings(_Section):
             raise ValueError(f"domain_shares must be non-negative and sum to 1, got {shares}")
         return shares
 
+    @field_validator("drop_precedence")
+    @classmethod
+    def _names_every_reason_once(cls, reasons: tuple[str, ...]) -> tuple[str, ...]:
+        if sorted(reasons) != sorted(DROP_REASONS):
+            raise ValueError(f"drop_precedence must name each of {', '.join(DROP_REASONS)} once")
+        return reasons
+
 
 class GateSettings(_Section):
     min_entities: int = Field(0, ge=0)
     min_tokens: dict[str, int] = Field(default_factory=dict, description="by domain")
     min_trajectory_sources: int = Field(0, ge=0)
     min_retrieval_margin: float = Field(0.0, description="mean similarity to seeds, retrieved minus random web pages")
+    min_filter_margin: float = Field(
+        0.2, description="share of pages that the agent filter keeps, sites of role `api` minus sites of role `other`"
+    )
 
 
 class CorpusSettings(_Section):
