@@ -129,7 +129,9 @@ def airflow_environment(settings: Settings, port: int, dags_folder: Path | None 
         "HF_HUB_OFFLINE": "1",
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
-        "PYTHONPATH": os.pathsep.join([str(root), str(root / "plugins")]),
+        "PYTHONPATH": os.pathsep.join(
+            [str(root), str(root / "plugins"), *filter(None, [os.environ.get("PYTHONPATH")])]
+        ),
         "PYTHONUNBUFFERED": "1",
         # Airflow names its processes; without this the title would overwrite the environment that carries our mark.
         "SPT_NOENV": "1",
