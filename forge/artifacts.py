@@ -104,7 +104,9 @@ def _download(artifact: ArtifactSettings, target: Path) -> Path:
         raise ArtifactError(f"{artifact.package} {artifact.version}: no answer within 900 s") from None
     files = sorted(path for path in target.iterdir() if path.is_file())
     if result.returncode != 0 or len(files) != 1:
-        raise ArtifactError(f"{artifact.package} {artifact.version}: {result.stderr.strip()[-500:] or 'nothing downloaded'}")
+        raise ArtifactError(
+            f"{artifact.package} {artifact.version}: {result.stderr.strip()[-500:] or 'nothing downloaded'}"
+        )
     return files[0]
 
 

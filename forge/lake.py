@@ -66,7 +66,9 @@ class Slice:
         if self.table not in TABLES:
             raise UnknownTable(f"{self.table!r} is no table of the lake; tables: {', '.join(TABLES)}")
         if (self.step is not None) != (self.table in SIDE_TABLES):
-            raise ValueError(f"table {self.table!r}: a step is given for {', '.join(SIDE_TABLES)} and for no other table")
+            raise ValueError(
+                f"table {self.table!r}: a step is given for {', '.join(SIDE_TABLES)} and for no other table"
+            )
         for value in (self.partition_key, self.step or "-"):
             if not value or not all(character.isalnum() or character in "-_.:" for character in value):
                 raise ValueError(f"{value!r}: a partition key or step holds letters, digits, '-', '_', '.', ':' only")
@@ -308,7 +310,14 @@ class Lake:
         chosen, rows = fence.slice, sum(file.rows for file in files)
         now = int(time.time() * 1000)
         actions = [
-            AddAction(file.path, file.size_bytes, dict(chosen.values), now, True, orjson.dumps({"numRecords": file.rows}).decode())
+            AddAction(
+                file.path,
+                file.size_bytes,
+                dict(chosen.values),
+                now,
+                True,
+                orjson.dumps({"numRecords": file.rows}).decode(),
+            )
             for file in files
         ]
         for attempt in range(_COMMIT_TRIES):
@@ -422,7 +431,9 @@ def with_partition_columns(
     arrays = []
     for name in columns:
         if name in partition_values:
-            arrays.append(pa.chunked_array([pa.repeat(pa.scalar(partition_values[name], pa.string()), content.num_rows)]))
+            arrays.append(
+                pa.chunked_array([pa.repeat(pa.scalar(partition_values[name], pa.string()), content.num_rows)])
+            )
         else:
             column = content.column(name)
             wanted = TABLES[table].field(name).type

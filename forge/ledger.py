@@ -67,7 +67,9 @@ def ledger_rows(delta: Delta, step: str, partition_key: str) -> pa.Table:
         {"source": source, "item_id": item_id, "content_hash": "", "state": "removed"}
         for source, item_id in delta.removed
     ]
-    return table_of("source_items", [{**row, "step": step, "partition_key": partition_key} for row in present + removed])
+    return table_of(
+        "source_items", [{**row, "step": step, "partition_key": partition_key} for row in present + removed]
+    )
 
 
 def current_items(source_items: pa.Table) -> pa.Table:

@@ -19,8 +19,20 @@ from spark_jobs.job import Context, Job, execute
 from spark_jobs.session import session
 
 JOBS = (
-    "crawl", "extract_web", "parse_apis", "parse_trajectories", "read_texts", "render", "train_classifier", "measure",
-    "deduplicate", "retrieve", "decontaminate", "mix", "audit", "publish",
+    "crawl",
+    "extract_web",
+    "parse_apis",
+    "parse_trajectories",
+    "read_texts",
+    "render",
+    "train_classifier",
+    "measure",
+    "deduplicate",
+    "retrieve",
+    "decontaminate",
+    "mix",
+    "audit",
+    "publish",
 )
 EXIT_GATE_FAILED = 3
 EXIT_CONFIGURATION = 78

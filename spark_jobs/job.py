@@ -80,7 +80,9 @@ class Context:
         wanted = TABLES[name].names if columns is None else list(columns)
         keys = ["source", "item_id", "partition_key"]
         rows = self._load(name, list(dict.fromkeys([*wanted, *keys])), {"up_to": self.partition_key})
-        items = self.spark.createDataFrame(self._current_items().to_pandas(), "source string, item_id string, partition_key string")
+        items = self.spark.createDataFrame(
+            self._current_items().to_pandas(), "source string, item_id string, partition_key string"
+        )
         return rows.join(F.broadcast(items), keys, "left_semi").select(*wanted)
 
     def arrow(self, name: str, columns: Sequence[str] | None = None, scope: Scope = "table") -> pa.Table:
@@ -210,16 +212,19 @@ def execute(job: Job, context: Context) -> bool:
         counts[table] = sum(
             file.rows for file in lake.files(table, where=lambda values, t=table: _is_slice(values, night, steps[t]))
         )
-    for data in outputs.values():
-        if isinstance(data, DataFrame):
-            data.unpersist()
+    if any(not isinstance(data, pa.Table) for data in outputs.values()):
+        context.spark.catalog.clearCache()
     seconds = time.monotonic() - started
     rows = counts[main]
     rate = rows / seconds if seconds else 0.0
     summary = ", ".join(f"{count:,} {table}" for table, count in counts.items())
     context.say(
         f"done in {seconds:.1f} s: {summary} ({rate:,.0f} rows/s)",
-        state="done", seconds=round(seconds, 1), rows=rows, rows_per_second=round(rate, 1), counts=counts,
+        state="done",
+        seconds=round(seconds, 1),
+        rows=rows,
+        rows_per_second=round(rate, 1),
+        counts=counts,
     )
     if job.after is not None:
         job.after(context)

@@ -114,9 +114,11 @@ class _Reader(DataSourceReader):
             groups = list(range(partition.first, partition.stop))
             for batch in parquet.iter_batches(_BATCH_ROWS, row_groups=groups, columns=stored, use_threads=False):
                 content = pa.Table.from_batches([batch])
-                yield from with_partition_columns(
-                    table, content, partition.file.partition_values, self.columns
-                ).combine_chunks().to_batches()
+                yield from (
+                    with_partition_columns(table, content, partition.file.partition_values, self.columns)
+                    .combine_chunks()
+                    .to_batches()
+                )
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,9 @@ def reading_job(name: str, table: str, readers: Mapping[str, str]) -> Job:
         earlier = context.lake.read("source_items", step=name)
         earlier = earlier.filter(pa.compute.less(earlier["partition_key"], night))
         delta = ledger_delta(earlier, items)
-        context.say(f"{len(items):,} items listed: {len(delta.changed):,} to read, {delta.unchanged:,} unchanged, {len(delta.removed):,} gone")
+        context.say(
+            f"{len(items):,} items listed: {len(delta.changed):,} to read, {delta.unchanged:,} unchanged, {len(delta.removed):,} gone"
+        )
         absent_rows = table_of("decisions", [decision.row(night) for decision in absent]).to_pylist()
         for row in absent_rows:
             row["step"] = name
@@ -76,7 +78,9 @@ def reading_job(name: str, table: str, readers: Mapping[str, str]) -> Job:
             }
         work = [(item.source, item.item_id, item.content_hash, canonical_json(item.locator)) for item in delta.changed]
         tasks = min(len(work), 16 * context.spark.sparkContext.defaultParallelism)
-        frame = context.spark.createDataFrame(work, "source string, item_id string, content_hash string, locator string")
+        frame = context.spark.createDataFrame(
+            work, "source string, item_id string, content_hash string, locator string"
+        )
         outcome = StructType(
             [StructField("row", spark_schema(table)), StructField("decision", spark_schema("decisions"))]
         )

@@ -1,0 +1,9 @@
+"""Which module reads which type of trajectory source."""
+
+READERS = {
+    "agentdojo": "forge.trajectories.agentdojo",
+    "textworld_express": "forge.trajectories.textworld_express",
+    "awscli_examples": "forge.trajectories.awscli_examples",
+    "doctests": "forge.trajectories.doctests",
+    "files": "forge.trajectories.files",
+}

@@ -1,0 +1,158 @@
+"""Render the night's new API entities, trajectories, pages and texts into `documents` and `document_sources`.
+
+`documents` holds each doc_id once over all nights; every place that a text came from is a row of `document_sources`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import reduce
+from typing import Any
+
+import forge.apis.render
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructField, StructType
+
+import forge.text.render
+import forge.trajectories.render
+from forge.config import Settings
+from forge.schema import TABLES, Decision, Document, entity_from_row, trajectory_from_row
+from spark_jobs.job import Context, Data, Job
+from spark_jobs.session import spark_schema
+
+_BATCH_ROWS = 500
+_INPUTS = ("api_entities", "trajectories", "web_pages", "texts")
+
+Outcome = Document | Decision
+Renderer = Callable[[Mapping[str, Any], float, int], Iterator[Outcome]]
+
+
+def _render_entity(row: Mapping[str, Any], held_out_share: float, max_characters: int) -> Iterator[Outcome]:
+    yield from forge.apis.render.render(entity_from_row(row), held_out_share, max_characters)
+
+
+def _render_trajectory(row: Mapping[str, Any], held_out_share: float, max_characters: int) -> Iterator[Outcome]:
+    yield from forge.trajectories.render.render(trajectory_from_row(row), held_out_share, max_characters)
+
+
+def _render_page(row: Mapping[str, Any], held_out_share: float, max_characters: int) -> Iterator[Outcome]:
+    yield from forge.text.render.render_text(row, "web", held_out_share, max_characters)
+
+
+def _render_text(row: Mapping[str, Any], held_out_share: float, max_characters: int) -> Iterator[Outcome]:
+    yield from forge.text.render.render_text(row, row["kind"], held_out_share, max_characters)
+
+
+RENDERERS: Mapping[str, Renderer] = {
+    "api_entities": _render_entity,
+    "trajectories": _render_trajectory,
+    "web_pages": _render_page,
+    "texts": _render_text,
+}
+
+
+def _outcome_schema() -> pa.Schema:
+    documents = [field for field in TABLES["documents"] if field.name != "partition_key"]
+    return pa.schema(
+        [
+            pa.field("document", pa.struct(documents)),
+            pa.field("source", pa.struct(list(TABLES["document_sources"]))),
+            pa.field("decision", pa.struct(list(TABLES["decisions"]))),
+        ]
+    )
+
+
+def _spark_outcome() -> StructType:
+    documents = StructType([field for field in spark_schema("documents") if field.name != "partition_key"])
+    return StructType(
+        [
+            StructField("document", documents),
+            StructField("source", spark_schema("document_sources")),
+            StructField("decision", spark_schema("decisions")),
+        ]
+    )
+
+
+def _renderer_of(table: str, night: str, held_out_share: float, max_characters: int) -> Any:
+    schema = _outcome_schema()
+
+    def outcomes(row: Mapping[str, Any]) -> Iterator[Outcome]:
+        try:
+            yield from RENDERERS[table](row, held_out_share, max_characters)
+        except Exception as error:  # noqa: BLE001 - a bad item never ends a run
+            yield Decision(row["source"], row["item_id"], "render", "render_failed", f"{type(error).__name__}: {error}")
+
+    def render(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        pending: list[dict[str, Any]] = []
+        for batch in batches:
+            for row in batch.to_pylist():
+                uri = row.get("source_uri") or row.get("uri") or f"{row['source']}:{row['item_id']}"
+                for outcome in outcomes(row):
+                    found = outcome.row(night)
+                    if isinstance(outcome, Decision):
+                        pending.append({"document": None, "source": None, "decision": found})
+                        continue
+                    found.pop("partition_key")
+                    origin = {
+                        "doc_id": found["doc_id"],
+                        "source": row["source"],
+                        "item_id": row["item_id"],
+                        "uri": uri,
+                        "license": row["license"],
+                        "partition_key": night,
+                    }
+                    pending.append({"document": found, "source": origin, "decision": None})
+                if len(pending) >= _BATCH_ROWS:
+                    yield pa.RecordBatch.from_pylist(pending, schema=schema)
+                    pending = []
+        if pending:
+            yield pa.RecordBatch.from_pylist(pending, schema=schema)
+
+    return render
+
+
+def run(context: Context) -> Mapping[str, Data]:
+    night, corpus = context.partition_key, context.settings.corpus
+    frames: list[DataFrame] = [
+        context.night(table).mapInArrow(
+            _renderer_of(table, night, corpus.held_out_share, corpus.max_document_characters), _spark_outcome()
+        )
+        for table in _INPUTS
+    ]
+    rendered = reduce(DataFrame.union, frames).persist()
+    documents = rendered.where("document IS NOT NULL").select("document.*")
+    # One row a text. Which entity a shared text is filed under must not depend on the order of arrival.
+    attributes = ["kind", "form", "entity_key", "split"]
+    unique = documents.groupBy("doc_id").agg(
+        F.min(F.struct(*attributes)).alias("chosen"),
+        F.first("text_key").alias("text_key"),  # equal doc_id means equal text: any row will do
+        F.first("text").alias("text"),
+        F.first("characters").alias("characters"),
+    )
+    earlier = (
+        context.table("documents", ["doc_id", "partition_key"]).where(F.col("partition_key") < night).select("doc_id")
+    )
+    fresh = unique.join(earlier, "doc_id", "left_anti")
+    return {
+        "decisions": rendered.where("decision IS NOT NULL").select("decision.*"),
+        "document_sources": rendered.where("source IS NOT NULL").select("source.*").distinct(),
+        "documents": fresh.select(
+            "doc_id",
+            "text_key",
+            *[F.col(f"chosen.{name}").alias(name) for name in attributes],
+            "text",
+            "characters",
+            F.lit(night).alias("partition_key"),
+        ),
+    }
+
+
+def settings(found: Settings) -> object:
+    return [found.corpus.held_out_share, found.corpus.max_document_characters]
+
+
+JOB = Job(
+    name="render", writes=("decisions", "document_sources", "documents"), reads=_INPUTS, run=run, settings=settings
+)
