@@ -32,7 +32,7 @@ MAX_NESTING = 64
 MAX_PARQUET_ROW_GROUP_BYTES = 4 * 1024**3
 _CHUNK_BYTES = 1 << 20
 _PARQUET_BATCH_ROWS = 256
-_COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_COMPRESSIONS: Mapping[bytes, Literal["gzip", "zstd"]] = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _UTF8_MARK = b"\xef\xbb\xbf"
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _FORMAT_OF_SUFFIX: Mapping[str, FileFormat] = {
@@ -199,7 +199,9 @@ def _filesystem(store: str, endpoint: str | None, region: str) -> pafs.FileSyste
     if store == "local":
         return pafs.LocalFileSystem()
     scheme, _, host = (endpoint or "").partition("://")
-    return pafs.S3FileSystem(endpoint_override=host or None, scheme=scheme or "https", region=region)
+    return pafs.S3FileSystem(
+        endpoint_override=host or None, scheme="http" if scheme == "http" else "https", region=region
+    )
 
 
 @lru_cache(maxsize=100_000)  # a run lists twice: once for the fingerprint, once to read
@@ -237,7 +239,9 @@ class OpenedFile:
         if self.options.kind == "trajectory":
             default = "jsonl"
         found = _FORMAT_OF_SUFFIX.get(self.path.suffix.lower(), default)
-        return default if found == "openapi" else found
+        if found == "openapi" or (found == "json" and self.options.kind in {"api_doc", "code"}):
+            return default
+        return found
 
     def problem(self) -> Problem | None:
         """What the listing found already, if it found that the file cannot be used."""
