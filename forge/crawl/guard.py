@@ -88,6 +88,10 @@ class SocketGuard:
         self.private_allowed = private_allowed
         self.refused: str | None = None
 
+    def reset(self) -> None:
+        """Forget what was refused before."""
+        self.refused = None
+
     def __call__(self, address: tuple[Any, ...]) -> socket.socket:
         family, kind, protocol, _, location = address
         if not self.private_allowed and not is_public(str(location[0])):

@@ -88,7 +88,7 @@ class HttpClient:
             return Exchange(None, error=refused, detail="not a public http(s) address, nor one of private_hosts")
         private_allowed = is_private_host_allowed(url, self._private_hosts)
         guard, session = self._guards[private_allowed], self._sessions[private_allowed]
-        guard.refused = None
+        guard.reset()
         status: int | None = None
         received: tuple[tuple[str, str], ...] = ()
         request_headers = {"Accept-Encoding": "gzip", **(headers or {})}

@@ -1,8 +1,9 @@
 """A crawl as rounds: each gives every host to one shard; the links that come back become the next round (D8).
 
-The order of pages, what the limits cut and what a row says depend on the sites and the settings only: not on time, ports,
-the number of tasks or which of them were killed on the way. Results of shards are kept (see :mod:`forge.crawl.shard`), so
-a crawl that starts again with the same sites and settings goes on where the last whole shard was committed.
+The order of pages, what the limits cut and what a row says depend on the sites and the settings only: not on time,
+ports, the number of tasks or which of them were killed on the way. Results of shards are kept (see
+:mod:`forge.crawl.shard`), so a crawl that starts again with the same sites and settings goes on where the last whole
+shard was committed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from forge.artifacts import artifact_path
 from forge.config import ConfigurationError, CrawlSettings, Settings, SourceSettings
@@ -112,12 +112,11 @@ def earlier_fetches(fetches: pa.Table, home: Path) -> dict[tuple[str, str], Earl
 
     ``fetches`` holds rows of earlier nights only.
     """
-    fetches = fetches.filter(
-        pc.field("item_id").is_valid() & pc.field("warc_uri").is_valid() & (pc.field("error") == "")
-    )
     newest: dict[tuple[str, str], Earlier] = {}
     present: dict[str, bool] = {}
     for row in fetches.sort_by("partition_key").to_pylist():
+        if row["item_id"] is None or row["warc_uri"] is None or row["error"]:
+            continue
         uri = row["warc_uri"]
         if uri not in present:
             present[uri] = (home / uri).is_file()

@@ -132,7 +132,8 @@ def load_result(shard: Shard, home: Path) -> ShardResult | None:
 
 
 async def fetch_shard(shard: Shard, home: Path) -> ShardResult:
-    """Fetch all requests of a shard, one after the other, and commit WARC and result; at once when it was done before."""
+    """Fetch all requests of a shard, one after the other, and commit WARC and result; at once when it was
+    done before."""
     done = load_result(shard, home)
     if done is not None:
         return done
@@ -280,13 +281,15 @@ class _HostFetch:
             self.result.details.append((request.source, uri, exchange.detail))
         elif exchange.status == 304 and earlier is not None:
             try:
-                stored = read_response(self.home / earlier.warc_uri, earlier.warc_offset, self.settings.max_body_bytes)
+                body = read_response(
+                    self.home / earlier.warc_uri, earlier.warc_offset, self.settings.max_body_bytes
+                ).body
             except (WarcError, OSError) as error:
                 self._row(request.source, uri, uri, exchange, error="archive_lost")
                 self.result.details.append((request.source, uri, type(error).__name__))
                 return
             self._row(request.source, uri, uri, exchange, stored=earlier)
-            self._follow(site, uri, earlier.media_type, stored.body or b"")
+            self._follow(site, uri, earlier.media_type, body or b"")
         elif exchange.status == 200:
             fetched_at = _now()
             offset = self.warc.write_response(url, 200, exchange.headers, exchange.body, fetched_at)

@@ -11,11 +11,15 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
-_NOT_PAGES = frozenset(
-    ".7z .atom .avi .bmp .bz2 .css .csv .deb .dmg .doc .docx .eot .epub .exe .gif .gz .ico .inv .iso .jar .jpeg .jpg"
-    " .js .json .map .mov .mp3 .mp4 .ods .odt .ogg .otf .pdf .png .ppt .pptx .ps .py .rar .rpm .rss .svg .tar .tgz"
-    " .tif .tiff .ttf .txt .wasm .wav .webm .webp .whl .woff .woff2 .xls .xlsx .xml .xz .zip".split()
-)
+# fmt: off
+_NOT_PAGES = frozenset({
+    ".7z", ".atom", ".avi", ".bmp", ".bz2", ".css", ".csv", ".deb", ".dmg", ".doc", ".docx", ".eot", ".epub", ".exe",
+    ".gif", ".gz", ".ico", ".inv", ".iso", ".jar", ".jpeg", ".jpg", ".js", ".json", ".map", ".mov", ".mp3", ".mp4",
+    ".ods", ".odt", ".ogg", ".otf", ".pdf", ".png", ".ppt", ".pptx", ".ps", ".py", ".rar", ".rpm", ".rss", ".svg",
+    ".tar", ".tgz", ".tif", ".tiff", ".ttf", ".txt", ".wasm", ".wav", ".webm", ".webp", ".whl", ".woff", ".woff2",
+    ".xls", ".xlsx", ".xml", ".xz", ".zip",
+})
+# fmt: on
 
 
 @dataclass(frozen=True, slots=True)

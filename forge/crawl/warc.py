@@ -140,7 +140,7 @@ def _responses(file: IO[bytes], max_body_bytes: int, path: Path) -> Iterator[War
             file, record_types=WarcRecordType.response, parse_http=True, max_header_len=MAX_HEADER_BYTES
         )
         for record in records:
-            if record.http_headers is None:
+            if not record.is_http_parsed:
                 continue
             # One byte more than allowed shows that a body is too large without reading the rest of it.
             body: bytes | None = record.reader.read(max_body_bytes + 1)
@@ -180,7 +180,8 @@ def _decoded(body: bytes, headers: Any, max_bytes: int) -> bytes | None:
 
 
 def _without_chunks(body: bytes) -> bytes:
-    parts, position = [], 0
+    parts: list[bytes] = []
+    position = 0
     while match := _CHUNK_SIZE.match(body, position):
         size = int(match[1], 16)
         if size == 0:
@@ -191,8 +192,8 @@ def _without_chunks(body: bytes) -> bytes:
 
 
 def _check_end(file: IO[bytes], last_offset: int, path: Path) -> None:
-    """Raises :class:`WarcError` when the last gzip member of a compressed file is cut off: the reader drops a broken last
-    record without a word."""
+    """Raises :class:`WarcError` when the last gzip member of a compressed file is cut off: the reader drops a broken
+    last record without a word."""
     file.seek(last_offset)
     decoder, seen = None, b""
     while chunk := seen or file.read(1 << 20):

@@ -1,9 +1,10 @@
 """The readable text of an HTML page, made for documentation: code keeps its lines and indentation, navigation goes.
 
 Documentation generators (Sphinx, Javadoc, rustdoc, Doxygen, MkDocs, MediaWiki, DocBook) say where their content begins;
-where one does, that element is taken whole. General extractors guess instead, and lose whole pages of documentation:
-resiliparse's main-content heuristic returns nothing for 340,775 characters of SQLAlchemy's ``core/selectable.html``. The
-heuristic is used where no known container exists, and kept only when it keeps at least half of the page.
+where one does, that element is taken whole.
+General extractors guess instead, and lose whole pages of documentation: resiliparse's main-content heuristic returns
+nothing for 340,775 characters of SQLAlchemy's ``core/selectable.html``. The heuristic is used where no known container
+exists, and kept only when it keeps at least half of the page.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from forge.text.encoding import UnknownEncodingError, decode
 HTML_MEDIA_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 MAX_PAGE_BYTES = 5 * 1024 * 1024
 MAX_NESTED_TAGS = 2000
-"""Deeper markup is no document; parsers that recurse would be at risk."""
+"""Deeper than any document; the main-content heuristic takes time quadratic in the depth (8 s at 20,000)."""
+SMALL_PAGE_CHARACTERS = 3000
 MIN_PAGE_CHARACTERS = 40
 
 # Where generators put the content of a page; the first that holds enough text wins.
@@ -32,19 +34,30 @@ _CONTAINERS = (
     "article",
     "div.documentwrapper",
     "body > div.contents",
+    "body > div.book",
+    "body > div.chapter",
+    "body > div.section",
+    "body > div.appendix",
+    "body > div.preface",
 )
 _NOT_CONTENT = [
     "script", "style", "noscript", "template", "svg", "button", "select", "form", "iframe", "nav", "footer",
-    "body > header", "[role=navigation]", "[role=search]", "[role=banner]", "[role=contentinfo]", "[aria-hidden=true]",
-    ".headerlink", ".paramlink", ".sphinxsidebar", ".sphinxsidebarwrapper", ".related", ".viewcode-link",
-    ".viewcode-back", ".copybtn", "#docs-top-navigation", "#docs-bottom-navigation", "#docs-sidebar", ".topnav",
-    ".bottomnav", ".docnav", ".navheader", ".navfooter", ".toc", ".toctree-wrapper.navigation", ".breadcrumb",
-    ".breadcrumbs", ".sidebar", ".sub-nav", ".top-nav", ".bottom-nav", ".skip-nav", ".skip-link", ".mw-editsection",
-    ".mw-jump-link", ".printfooter", "#catlinks", "#top", "#nav-path", ".header-link", ".wy-nav-side", ".rst-footer-buttons",
+    "body > header", "[role=navigation]", "[role=search]", "[role=banner]", "[role=contentinfo]",
+    "[aria-hidden=true]", ".headerlink", ".paramlink", ".sphinxsidebar", ".sphinxsidebarwrapper", ".related",
+    ".viewcode-link", ".viewcode-back", ".copybtn", "#docs-top-navigation", "#docs-bottom-navigation",
+    "#docs-sidebar", ".topnav", ".bottomnav", ".docnav", ".navheader", ".navfooter", ".toc",
+    ".toctree-wrapper.navigation", ".breadcrumb", ".breadcrumbs", "#sidebar", "body > .sidebar", "aside.sidebar",
+    ".sub-nav", ".top-nav", ".bottom-nav", ".skip-nav", ".skip-link", ".mw-editsection", ".mw-jump-link",
+    ".printfooter", "#catlinks", "#top", "#nav-path", ".header-link", ".wy-nav-side", ".rst-footer-buttons",
     ".md-sidebar", ".md-header", ".md-footer", ".cookie-banner", "#cookie-banner",
 ]  # fmt: skip
 _OPENING_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]*)")
-_VOID = frozenset("area base br col embed hr img input link meta param source track wbr p li dt dd tr td th option".split())
+# fmt: off
+_NOT_NESTING = frozenset({
+    "area", "base", "br", "col", "dd", "dt", "embed", "hr", "img", "input", "li", "link", "meta", "option", "p",
+    "param", "source", "td", "th", "tr", "track", "wbr",
+})
+# fmt: on
 _SPACES_AT_END = re.compile(r"[ \t\xa0]+(?=\n|$)")
 _BLANK_LINES = re.compile(r"\n{3,}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u2028\u2029\ufeff]")
@@ -82,9 +95,6 @@ def extract_page(
         html, encoding = decode(body, charset, from_html=True)
     except UnknownEncodingError as error:
         return Rejection("unknown_encoding", str(error))
-    depth = nesting(html)
-    if depth > MAX_NESTED_TAGS:
-        return Rejection("extraction_failed", f"tags nested {depth} deep, at most {MAX_NESTED_TAGS} are parsed")
     try:
         title, text = _title_and_text(html)
     except (ValueError, RuntimeError, TypeError, MemoryError, RecursionError) as error:
@@ -108,7 +118,7 @@ def nesting(html: str) -> int:
     """An upper estimate of how deep a parser would nest the elements, in one pass without parsing."""
     depth = deepest = 0
     for match in _OPENING_TAG.finditer(html):
-        if match[2].lower() in _VOID:
+        if match[2].lower() in _NOT_NESTING:
             continue
         if match[1]:
             depth = max(0, depth - 1)
@@ -126,20 +136,21 @@ def _title_and_text(html: str) -> tuple[str, str]:
     whole = _plain(html, main_content=False)
     text = ""
     document = tree.document
-    for selector in _CONTAINERS if document is not None else ():
-        element = document.query_selector(selector)
+    for selector in _CONTAINERS:
+        element = document.query_selector(selector) if document is not None else None
         if element is not None:
             text = _plain(element.html, main_content=False)
-            # A container that holds next to nothing of a full page is a decoration with a well-known name.
-            if len(text) >= 0.3 * len(whole):
+            # A container that holds next to nothing of a full page is a decoration with a well-known name; on a small
+            # page ("this page has moved") the navigation outweighs the content.
+            if len(text) >= 0.3 * len(whole) or (text and len(whole) < SMALL_PAGE_CHARACTERS):
                 break
             text = ""
     if not text:
-        guess = _plain(html, main_content=True)
+        guess = _plain(html, main_content=True) if nesting(html) <= MAX_NESTED_TAGS else ""
         text = guess if len(guess) >= 0.5 * len(whole) else whole
     if not title and document is not None:
         heading = document.query_selector("h1")
-        title = " ".join(heading.text.split()) if heading is not None else ""
+        title = " ".join((heading.text or "").split()) if heading is not None else ""
     return _CONTROL.sub(" ", title)[:500].strip(), text
 
 
