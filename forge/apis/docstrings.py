@@ -1,0 +1,406 @@
+"""Public functions, classes and methods of installed Python distributions, from their docstrings.
+
+Sources are read and parsed by griffe, never imported. An item is one distribution; one with much code is divided into
+one item a sub-package, so that several workers share it. Each object is described once, under the shortest public path
+that its distribution exports it by: ``torch.nn.Linear``, not ``torch.nn.modules.linear.Linear``.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import Distribution, distributions
+from importlib.util import decode_source
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from forge.apis.annotations import default_of, schema_of, schema_of_prose
+from forge.apis.docstring_sections import Described, Sections, sections_of
+from forge.apis.python_exports import Exports, is_public, module_name
+from forge.artifacts import artifact_path
+from forge.config import Settings, SourceSettings
+from forge.schema import ApiEntity, Decision, Item, content_hash
+from forge.text.licenses import license_of_distribution
+from forge.text.markup import cut, first_sentence
+
+if TYPE_CHECKING:
+    import griffe
+
+STEP = "parse_apis"
+READER_VERSION = "1"
+"""Part of every content hash: raise it when this module makes something else of the same files."""
+
+_MAX_FILE_BYTES = 4_000_000
+_TEST_PARTS = frozenset({"tests", "test", "conftest", "_vendor", "_vendored", "vendor", "vendored", "third_party", "extern", "externals"})
+
+
+class PythonPackagesOptions(BaseModel):
+    """Options of a source of type ``python_packages``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    denied: tuple[str, ...] = Field((), description="distribution names that are left out; case and -_. do not matter")
+    packages: tuple[str, ...] | None = Field(None, description="only these distributions; default: all that are installed")
+    folder: str | None = Field(None, description="another site-packages folder; below the artifact where one is named")
+    split_bytes: int = Field(3_000_000, gt=0, description="a distribution with more Python code is divided into several items")
+
+
+def list_items(name: str, source: SourceSettings, settings: Settings) -> Iterator[Item]:
+    """One item a distribution ("requests") or sub-package of a large one ("torch/nn"; "torch" is then what lies
+    directly in it). All items of a distribution share one hash: of its RECORD's Python files and its metadata."""
+    options = PythonPackagesOptions.model_validate(source.options)
+    denied = {_normalised(entry) for entry in options.denied}
+    wanted = None if options.packages is None else {_normalised(entry) for entry in options.packages}
+    found: dict[str, Distribution] = {}
+    for distribution in distributions(path=_search_path(source, options, settings)):
+        key = _normalised(str(distribution.metadata["Name"] or ""))
+        if key and key not in denied and (wanted is None or key in wanted):
+            found.setdefault(key, distribution)
+    items: list[Item] = []
+    for distribution in found.values():
+        recorded = _recorded(distribution)
+        if recorded is None or not recorded.files:
+            continue
+        stated = source.license or license_of_distribution(distribution)
+        digest = content_hash(
+            READER_VERSION,
+            distribution.version,
+            stated,
+            str(options.split_bytes),
+            *(f"{file.path},{file.digest},{file.size_bytes}" for file in recorded.files),
+        )
+        own_name = str(distribution.metadata["Name"])
+        for group in sorted(recorded.groups(options.split_bytes)):
+            items.append(
+                Item(
+                    source=name,
+                    item_id=f"{own_name}/{group}" if group else own_name,
+                    content_hash=digest,
+                    locator={
+                        "metadata": recorded.metadata,
+                        "group": group,
+                        "split_bytes": str(options.split_bytes),
+                        "license": stated,
+                    },
+                )
+            )
+    yield from sorted(items, key=lambda item: item.item_id)
+
+
+def _search_path(source: SourceSettings, options: PythonPackagesOptions, settings: Settings) -> list[str]:
+    if source.artifact is not None:
+        base = artifact_path(settings, source.artifact)
+        if base is None:
+            raise FileNotFoundError(f"artifact {source.artifact!r} is not unpacked")
+        return [str(base / options.folder) if options.folder else str(base)]
+    if options.folder is not None:
+        return [options.folder]
+    import sysconfig
+
+    return sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedFile:
+    path: str  # below site-packages, with "/"
+    digest: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The Python files of one distribution as its RECORD lists them, in path order. ``metadata`` is its .dist-info."""
+
+    root: str
+    metadata: str
+    files: tuple[RecordedFile, ...]
+
+    def groups(self, split_bytes: int) -> dict[str, list[RecordedFile]]:
+        """Files by the sub-package below their common folder; all in "" when the distribution is small."""
+        if sum(file.size_bytes for file in self.files) <= split_bytes:
+            return {"": list(self.files)}
+        folders = [PurePosixPath(file.path).parent.parts for file in self.files]
+        common = 0
+        while all(len(folder) > common and folder[common] == folders[0][common] for folder in folders):
+            common += 1
+        groups: dict[str, list[RecordedFile]] = {}
+        for file, folder in zip(self.files, folders, strict=True):
+            groups.setdefault(folder[common] if len(folder) > common else "", []).append(file)
+        return groups
+
+
+def _recorded(distribution: Distribution) -> Recorded | None:
+    """None for a distribution without RECORD (one in development). Test, vendored and hidden files are left out."""
+    text = distribution.read_text("RECORD")
+    if text is None:
+        return None
+    files: list[RecordedFile] = []
+    metadata = ""
+    for row in csv.reader(text.splitlines()):
+        path = row[0].replace("\\", "/") if row else ""
+        if path.endswith(".dist-info/RECORD"):
+            metadata = path.removesuffix("/RECORD")
+        if not path.endswith(".py") or path.startswith(("../", "/")) or ".." in PurePosixPath(path).parts:
+            continue
+        if not _is_read(path):
+            continue
+        size = row[2] if len(row) > 2 else ""
+        files.append(RecordedFile(path, row[1] if len(row) > 1 else "", int(size) if size.isdigit() else 0))
+    root = str(distribution.locate_file(""))
+    return Recorded(root, str(Path(root) / metadata), tuple(sorted(files, key=lambda file: file.path)))
+
+
+def _is_read(path: str) -> bool:
+    parts = PurePosixPath(path).with_suffix("").parts
+    return not any(
+        part in _TEST_PARTS or part.startswith("test_") or part.endswith(("_test", "_tests", "-stubs")) or not part.isidentifier()
+        for part in parts
+    )
+
+
+def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterator[ApiEntity | Decision]:  # noqa: ARG001
+    """Every public callable with a docstring, by module and name; one :class:`Decision` for a module that cannot be parsed."""
+    distribution = Distribution.at(item.locator["metadata"])
+    recorded = _recorded(distribution)
+    files = recorded.groups(int(item.locator["split_bytes"])).get(item.locator["group"], []) if recorded else []
+    if recorded is None or not files:
+        yield Decision(item.source, item.item_id, STEP, "missing_item", "the distribution's RECORD lists no such files")
+        return
+    exports = exports_of(recorded.root, tuple(file.path for file in recorded.files))
+    name, version = str(distribution.metadata["Name"]), distribution.version
+    package_url = f"pkg:pypi/{_normalised(name)}@{quote(version)}"
+    seen: set[str] = set()
+    for file in files:
+        module = module_name(file.path)
+        if not exports.may_show(module):
+            continue
+        try:
+            code = _read_source(Path(recorded.root) / file.path)
+            tree = visit(module, Path(recorded.root) / file.path, code) if '"""' in code or "'''" in code or 'r"' in code else None
+        except (OSError, SyntaxError, ValueError, RecursionError, MemoryError, UnicodeError) as error:
+            detail = f"{type(error).__name__}: {error}".replace(recorded.root, "")
+            yield Decision(item.source, f"{item.item_id}#{module}", STEP, "malformed_source", detail)
+            continue
+        if tree is None:
+            continue
+        for path, kind, described in _described_objects(tree, module, exports):
+            if path in seen:
+                continue
+            seen.add(path)
+            yield _entity(
+                described,
+                path,
+                kind,
+                ApiEntity(
+                    provider="python",
+                    service=_normalised(name),
+                    name=path,
+                    version=version,
+                    entity_type=kind,
+                    summary="",
+                    description="",
+                    parameters={},
+                    returns={},
+                    license=item.locator["license"],
+                    source=item.source,
+                    item_id=item.item_id,
+                    source_uri=f"{package_url}#{file.path}",
+                ),
+            )
+
+
+def _read_source(path: Path) -> str:
+    if path.stat().st_size > _MAX_FILE_BYTES:
+        raise ValueError(f"the file has more than {_MAX_FILE_BYTES} bytes")
+    return decode_source(path.read_bytes())
+
+
+def visit(module: str, path: Path, code: str) -> Any:
+    """griffe's tree of one module. Raises SyntaxError, ValueError, RecursionError for what Python cannot parse."""
+    import griffe
+
+    package, _, last = module.rpartition(".")
+    parent = None
+    for part in package.split(".") if package else ():
+        parent = griffe.Module(part, filepath=path.parent / "__init__.py", parent=parent)
+    return griffe.visit(last, path, code, parent=parent)
+
+
+@lru_cache(maxsize=2)
+def exports_of(root: str, paths: tuple[str, ...]) -> Exports:
+    """What the packages of a distribution export (one pass over its ``__init__.py`` files; kept for its next item)."""
+    exports = Exports()
+    for path in paths:
+        exports.add_module(module_name(path))
+        if path.endswith("__init__.py"):
+            try:
+                code = _read_source(Path(root) / path)
+                if "import" in code:
+                    exports.add_package(visit(module_name(path), Path(root) / path, code))
+            except (OSError, SyntaxError, ValueError, RecursionError, MemoryError, UnicodeError):
+                continue  # the module itself is read, and rejected, by its own item
+    return exports
+
+
+def _described_objects(tree: Any, module: str, exports: Exports) -> Iterator[tuple[str, str, Any]]:
+    """(public path, entity type, griffe object) of the module's documented functions and classes, and of their methods."""
+    listed = frozenset(str(entry) for entry in tree.exports or ())
+    for name, member in tree.members.items():
+        if member.is_alias or member.kind.value not in {"function", "class"}:
+            continue
+        path = exports.public_path(module, name, listed)
+        if path is None:
+            continue
+        yield from _with_members(member, path, "function" if member.kind.value == "function" else "class")
+
+
+def _with_members(member: Any, path: str, kind: str) -> Iterator[tuple[str, str, Any]]:
+    if member.docstring is not None and member.docstring.value.strip():
+        yield path, kind, member
+    if member.kind.value != "class":
+        return
+    for name, inner in member.members.items():
+        if inner.is_alias or not is_public(name):
+            continue
+        if inner.kind.value == "function":
+            yield from _with_members(inner, f"{path}.{name}", "method")
+        elif inner.kind.value == "class":
+            yield from _with_members(inner, f"{path}.{name}", "class")
+
+
+def _entity(described: Any, path: str, kind: str, base: ApiEntity) -> ApiEntity:
+    sections = sections_of(described.docstring)
+    call = described
+    documented = sections.parameters
+    if kind == "class":
+        call = described.members.get("__init__")
+        if call is not None and not call.is_alias and call.docstring is not None and not documented:
+            documented = sections_of(call.docstring).parameters
+    signature = _signature(call, kind, described)
+    parameters = _parameters(signature, documented, open_ended=signature is None)
+    fields: dict[str, Any] = {
+        "summary": first_sentence(sections.text) or _summary_of(path, kind),
+        "description": sections.text,
+        "parameters": parameters,
+        "returns": {} if kind == "class" else _returns(call, sections),
+        "errors": sections.errors,
+        "examples": sections.examples,
+    }
+    return ApiEntity(
+        provider=base.provider,
+        service=base.service,
+        name=base.name,
+        version=base.version,
+        entity_type=base.entity_type,
+        license=base.license,
+        source=base.source,
+        item_id=base.item_id,
+        source_uri=base.source_uri,
+        **fields,
+    )
+
+
+def _summary_of(path: str, kind: str) -> str:
+    return f"The {kind} {path.rsplit('.', 1)[-1]}."
+
+
+@dataclass(frozen=True, slots=True)
+class _Parameter:
+    name: str  # "*args" and "**kwargs" with their stars
+    annotation: str
+    default: str | None
+
+    @property
+    def variadic(self) -> bool:
+        return self.name.startswith("*")
+
+
+def _signature(call: Any, kind: str, owner: Any) -> list[_Parameter] | None:
+    """The parameters a caller gives; None when the class inherits its constructor from elsewhere."""
+    if call is None or call.is_alias or call.kind.value != "function":
+        if kind == "class" and any("dataclass" in str(decorator.value) for decorator in owner.decorators):
+            return [
+                _Parameter(name, str(member.annotation), None if member.value is None else str(member.value))
+                for name, member in owner.members.items()
+                if not member.is_alias and member.kind.value == "attribute" and member.annotation is not None and is_public(name)
+            ]
+        return None
+    parameters = list(call.parameters)
+    if kind in {"class", "method"} and "staticmethod" not in call.labels and parameters and parameters[0].name in {"self", "cls", "mcs", "klass"}:
+        parameters = parameters[1:]
+    stars = {"variadic positional": "*", "variadic keyword": "**"}
+    return [
+        _Parameter(
+            stars.get(entry.kind.value if entry.kind else "", "") + entry.name,
+            str(entry.annotation or ""),
+            None if entry.default is None or (entry.kind and entry.kind.value in stars) else str(entry.default),
+        )
+        for entry in parameters
+    ]
+
+
+def _parameters(signature: Sequence[_Parameter] | None, documented: Sequence[Described], open_ended: bool) -> dict[str, Any]:
+    """JSON Schema of the call. Documented names that the signature lacks are added when it can take them."""
+    told: dict[str, Described] = {}
+    for entry in documented:
+        for part in re.split(r"\s*,\s*", entry.name):
+            if part:
+                told.setdefault(part.lstrip("*\\"), entry)
+    properties: dict[str, Any] = {}
+    required: list[str] = []
+    for parameter in signature or ():
+        plain = parameter.name.lstrip("*")
+        properties[parameter.name] = _property(parameter, told.pop(plain, None))
+        if parameter.default is None and not parameter.variadic:
+            required.append(parameter.name)
+    if open_ended or any(name.startswith("**") for name in properties):
+        for plain, entry in told.items():
+            if plain.isidentifier():
+                properties[plain] = _property(_Parameter(plain, "", None), entry)
+    schema: dict[str, Any] = {"type": "object", "properties": properties}
+    if required:
+        schema["required"] = required
+    return schema
+
+
+def _property(parameter: _Parameter, entry: Described | None) -> dict[str, Any]:
+    schema = {} if parameter.variadic else schema_of(parameter.annotation)
+    if parameter.variadic and parameter.annotation:
+        schema = {"x-annotation": parameter.annotation}
+    if entry is not None:
+        if not schema and entry.annotation:
+            schema = schema_of_prose(entry.annotation)
+        if entry.description:
+            schema["description"] = cut(entry.description, 4000)
+    if parameter.default is not None:
+        schema.update(default_of(parameter.default))
+    return schema
+
+
+def _returns(call: Any, sections: Sections) -> dict[str, Any]:
+    annotation = str(call.returns or "") if call is not None else ""
+    described = [entry for entry in sections.returns if entry.description or entry.annotation]
+    if len(described) > 1:
+        values = [
+            {**({"title": entry.name} if entry.name else {}), **schema_of_prose(entry.annotation), "description": entry.description}
+            for entry in described
+        ]
+        return {"type": "array", "prefixItems": values}
+    schema = schema_of(annotation)
+    if described:
+        entry = described[0]
+        schema = schema or schema_of_prose(entry.annotation)
+        text = f"{entry.name}: {entry.description}" if entry.name and entry.description else entry.description
+        if text:
+            schema["description"] = cut(("Yields: " if sections.yields else "") + text, 4000)
+    return schema
