@@ -1,8 +1,9 @@
 """A user's own files as a source: globs on disk or in an object store, of JSON Lines, Parquet, plain text or OpenAPI.
 
 An item is one file and its content hash is the sha256 of its bytes. Options of a source of type ``files`` are
-:class:`FileOptions`. Everything is bounded and streamed; what cannot be used is a :class:`Problem`, which the readers of
-the three kinds (:mod:`forge.apis.files`, :mod:`forge.trajectories.files`, :mod:`forge.text.files`) turn into decisions.
+:class:`FileOptions`. Everything is bounded and streamed; what cannot be used is a :class:`Problem`, which the readers
+of the three kinds (:mod:`forge.apis.files`, :mod:`forge.trajectories.files`, :mod:`forge.text.files`) turn into
+decisions.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ class _UnusableFileError(Exception):
 
 
 def file_options(name: str, source: SourceSettings) -> FileOptions:
-    """The validated options of a source. Raises :class:`ConfigurationError`, which names the key and what is allowed."""
+    """The validated options of a source. Raises :class:`ConfigurationError`: the key and what is allowed there."""
     try:
         return FileOptions.model_validate(source.options)
     except ValidationError as error:
@@ -162,7 +163,7 @@ def list_files(name: str, source: SourceSettings, settings: Settings, kinds: tup
 def _matches(pattern: str) -> Iterator[tuple[str, pafs.FileInfo]]:
     root = checkout()
     local = pafs.LocalFileSystem()
-    for match in sorted(glob.glob(pattern, root_dir=root, recursive=True)):
+    for match in sorted(glob.glob(pattern, root_dir=root, recursive=True)):  # noqa: PTH207 - Path.glob refuses absolute ones
         path = root / match
         if path.is_file():
             yield Path(match).as_posix(), local.get_file_info(str(path.resolve()))
@@ -205,7 +206,14 @@ def _filesystem(store: str, endpoint: str | None, region: str) -> pafs.FileSyste
 
 
 @lru_cache(maxsize=100_000)  # a run lists twice: once for the fingerprint, once to read
-def _sha256(store: str, path: str, size: int, modified_ns: int, endpoint: str | None, region: str) -> str:
+def _sha256(
+    store: str,
+    path: str,
+    size: int,  # noqa: ARG001 - with the time of change part of the cache's key
+    modified_ns: int,  # noqa: ARG001
+    endpoint: str | None,
+    region: str,
+) -> str:
     digest = hashlib.sha256()
     with _filesystem(store, endpoint, region).open_input_stream(path, compression=None) as stream:
         while chunk := stream.read(_CHUNK_BYTES):

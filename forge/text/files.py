@@ -1,4 +1,4 @@
-"""A user's own code and general text: whole text files, or rows of JSON Lines, JSON or Parquet (an item is one file)."""
+"""A user's own code and general text: text files, or rows of JSON Lines, JSON or Parquet (an item is one file)."""
 
 from __future__ import annotations
 
@@ -7,16 +7,34 @@ from typing import Any
 
 from forge.config import Settings, SourceSettings
 from forge.files import FileKind, OpenedFile, Problem, file_options, list_files
-from forge.schema import Decision, Item, Text
+from forge.schema import Decision, Item, Kind, Text
 from forge.text.encoding import UnknownEncodingError, decode
 from forge.text.licenses import spdx_of
 
 _STEP = "read_texts"
 _KINDS: tuple[FileKind, ...] = ("text", "code")
 _LANGUAGES: Mapping[str, str] = {
-    **{".py": "python", ".pyi": "python", ".js": "javascript", ".ts": "typescript", ".java": "java", ".go": "go"},
-    **{".rs": "rust", ".c": "c", ".h": "c", ".cc": "cpp", ".cpp": "cpp", ".hpp": "cpp", ".cs": "csharp", ".rb": "ruby"},
-    **{".php": "php", ".sh": "shell", ".sql": "sql", ".scala": "scala", ".kt": "kotlin", ".swift": "swift", ".r": "r"},
+    ".py": "python",
+    ".pyi": "python",
+    ".js": "javascript",
+    ".ts": "typescript",
+    ".java": "java",
+    ".go": "go",
+    ".rs": "rust",
+    ".c": "c",
+    ".h": "c",
+    ".cc": "cpp",
+    ".cpp": "cpp",
+    ".hpp": "cpp",
+    ".cs": "csharp",
+    ".rb": "ruby",
+    ".php": "php",
+    ".sh": "shell",
+    ".sql": "sql",
+    ".scala": "scala",
+    ".kt": "kotlin",
+    ".swift": "swift",
+    ".r": "r",
 }
 
 
@@ -53,7 +71,7 @@ def _whole_text(file: OpenedFile, source: SourceSettings) -> Text | Decision:
         return Problem("", "unknown_encoding", str(error)).decision(item, _STEP)
     if not text.strip():
         return Problem("", "empty_file", "white space only").decision(item, _STEP)
-    return _text(file, text, title="", uri=item.item_id, license=source.license or "")
+    return _text(file, text, title="", uri=item.item_id, spdx=source.license or "")
 
 
 def _row_text(number: int, row: Mapping[str, Any], *, file: OpenedFile, source: SourceSettings) -> Text | Decision:
@@ -66,13 +84,13 @@ def _row_text(number: int, row: Mapping[str, Any], *, file: OpenedFile, source: 
     if len(text) > options.max_row_bytes:
         return Problem(str(number), "oversized", f"{len(text):,} characters").decision(file.item, _STEP)
     part = _stated(row, options.id_field) or str(number)
-    license = source.license or ""
+    spdx = source.license or ""
     if options.license_field is not None:  # asked for by name: what the row states is more exact than the source's
-        license = spdx_of(_stated(row, options.license_field)) or license
-    elif not license:
-        license = spdx_of(_stated(row, "license"))
+        spdx = spdx_of(_stated(row, options.license_field)) or spdx
+    elif not spdx:
+        spdx = spdx_of(_stated(row, "license"))
     uri = _stated(row, options.uri_field) or f"{file.item.item_id}#{part}"
-    return _text(file, text, title=_stated(row, options.title_field), uri=uri, license=license)
+    return _text(file, text, title=_stated(row, options.title_field), uri=uri, spdx=spdx)
 
 
 def _stated(row: Mapping[str, Any], field: str | None) -> str:
@@ -83,8 +101,7 @@ def _stated(row: Mapping[str, Any], field: str | None) -> str:
     return str(value) if isinstance(value, int) else ""
 
 
-def _text(file: OpenedFile, text: str, *, title: str, uri: str, license: str) -> Text:
-    kind = file.options.kind
-    assert kind in {"text", "code"}
+def _text(file: OpenedFile, text: str, *, title: str, uri: str, spdx: str) -> Text:
+    kind: Kind = "code" if file.options.kind == "code" else "text"
     language = file.options.language or (_LANGUAGES.get(file.path.suffix.lower(), "") if kind == "code" else "")
-    return Text(kind, uri, title, text, license, language, file.item.source, file.item.item_id)
+    return Text(kind, uri, title, text, spdx, language, file.item.source, file.item.item_id)
