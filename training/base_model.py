@@ -21,6 +21,7 @@ from training.files import file_sha256, sync_folder
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+os.environ.setdefault("TQDM_DISABLE", "1")  # GGUF conversion draws a bar whatever it is told
 
 _CONVERSION_VERSION = "1"
 _WEIGHT_FILES = ("*.safetensors", "config.json", "tokenizer*", "chat_template.jinja")
