@@ -33,7 +33,9 @@ def settings(tmp_path: Path) -> Settings:
     home.mkdir()
     if (found.home_path / "artifacts").is_dir():
         (home / "artifacts").symlink_to(found.home_path / "artifacts")
-    return found.model_copy(update={"home": str(home), "lake": found.lake.model_copy(update={"root": str(tmp_path / "lake")})})
+    return found.model_copy(
+        update={"home": str(home), "lake": found.lake.model_copy(update={"root": str(tmp_path / "lake")})}
+    )
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +43,9 @@ def spark() -> Iterator[SparkSession]:
     """One local Spark session for the whole test run; task attempts are 3, so retries can be tested."""
     from spark_jobs.session import session
 
-    settings = load_settings("demo", environment={"FORGE__SPARK__MASTER": "local[2,3]", "FORGE__SPARK__SHUFFLE_PARTITIONS": "4"})
+    settings = load_settings(
+        "demo", environment={"FORGE__SPARK__MASTER": "local[2,3]", "FORGE__SPARK__SHUFFLE_PARTITIONS": "4"}
+    )
     active = session("tests", settings)
     yield active
     active.stop()

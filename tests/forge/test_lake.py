@@ -37,7 +37,10 @@ def test_write_read_round_trip_with_columns_nights_and_versions(lake: Lake) -> N
     assert (first.applied, first.rows, second.version) == (True, 5, first.version + 1)
     assert lake.read("documents").num_rows == 8
     assert lake.read("documents", up_to=NIGHT).to_pylist() == documents(5, NIGHT).to_pylist()
-    assert lake.read("documents", ["doc_id", "partition_key"], partition_key=NEXT).column_names == ["doc_id", "partition_key"]
+    assert lake.read("documents", ["doc_id", "partition_key"], partition_key=NEXT).column_names == [
+        "doc_id",
+        "partition_key",
+    ]
     assert lake.read("documents", version=first.version).num_rows == 5
 
 

@@ -51,7 +51,9 @@ def test_an_absent_table_reads_as_empty(spark: SparkSession, lake: Lake) -> None
     assert spark.read.format("lake").options(**lake_options(lake)).option("table", "documents").load().count() == 0
 
 
-def test_a_task_that_fails_after_writing_and_is_retried_adds_no_rows(spark: SparkSession, lake: Lake, tmp_path: Path) -> None:
+def test_a_task_that_fails_after_writing_and_is_retried_adds_no_rows(
+    spark: SparkSession, lake: Lake, tmp_path: Path
+) -> None:
     marker = tmp_path / "failed-once"
     rows = documents(40)
 
