@@ -6,6 +6,7 @@ that an earlier, killed demo left unfinished are taken up, not started again.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -127,6 +128,7 @@ class Demo:
         self.console = console
         self.partition_key = partition_key
         self.timings = Timings()
+        self._trained_path = airflow_home(settings) / "trained.json"
         self._progress = ProgressTail(settings.home_path / "progress" / f"{partition_key}.jsonl")
 
     def drive(self) -> None:
@@ -141,6 +143,7 @@ class Demo:
         training = self._training_run(refresh, known)
         if training is not None:
             self._follow("train_model", training)
+            self._remember_training()
 
     def _wait_for_dags(self, timeout_seconds: float = 120.0) -> None:
         deadline = time.monotonic() + timeout_seconds
@@ -178,10 +181,26 @@ class Demo:
                 break
             time.sleep(POLL_SECONDS)
         release_id = release_of_night(self.settings, self.partition_key)
-        if release_id is not None and FINAL_STAGE in evaluated_stages(self.settings, release_id):
+        if release_id is not None and self._is_trained(release_id):
             self.console.print(f"release {release_id} is trained and evaluated already", highlight=False)
             return None
         return self.rest.trigger("train_model", self.partition_key)
+
+    def _is_trained(self, release_id: str) -> bool:
+        """Whether the release was trained on and evaluated by a drive under today's settings."""
+        try:
+            remembered = json.loads(self._trained_path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        same = remembered == {"release_id": release_id, "settings": _training_settings_hash(self.settings)}
+        return same and FINAL_STAGE in evaluated_stages(self.settings, release_id)
+
+    def _remember_training(self) -> None:
+        release_id = release_of_night(self.settings, self.partition_key)
+        content = {"release_id": release_id, "settings": _training_settings_hash(self.settings)}
+        aside = self._trained_path.with_suffix(".new")
+        aside.write_text(json.dumps(content), encoding="utf-8")
+        aside.replace(self._trained_path)
 
     # ---- following one run
 
@@ -238,6 +257,11 @@ class Demo:
                 self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
         yield say
+
+
+def _training_settings_hash(settings: Settings) -> str:
+    content = [settings.training.model_dump(mode="json"), settings.evaluation.model_dump(mode="json")]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _active(run: dict[str, Any]) -> bool:

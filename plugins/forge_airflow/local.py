@@ -34,7 +34,7 @@ EXIT_STOPPED = 130
 def tonight() -> str:
     """The night to work on: ``FORGE_PARTITION``, else today in UTC. Raises ConfigurationError when it is no date."""
     key = os.environ.get("FORGE_PARTITION") or f"{datetime.now(UTC):%Y-%m-%d}"
-    if not re.match(PARTITION_KEY_PATTERN, key):
+    if not re.fullmatch(PARTITION_KEY_PATTERN, key):
         raise ConfigurationError(f"environment variable FORGE_PARTITION: {key!r} is no date; expected YYYY-MM-DD")
     return key
 

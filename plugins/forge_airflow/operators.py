@@ -4,8 +4,8 @@ The commands do the work and are idempotent; an operator starts one, relays its 
 the task is killed and translates its exit code. XCom carries a small reference at most: what the command wrote, as one
 JSON object, to the file named by ``FORGE_RESULT``.
 
-Exit codes: 0 done; 3 a gate failed; 75 (EX_TEMPFAIL) try again later; 78 (EX_CONFIG) the configuration is wrong; any
-other, and death by a signal, is a failure that may be retried.
+Exit codes: 0 done; 3 the result was refused (a gate failed); 75 (EX_TEMPFAIL) try again later; 78 (EX_CONFIG) the
+configuration is wrong; any other, and death by a signal, is a failure that may be retried.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import re
 import socket
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,10 +32,14 @@ from forge_airflow.releases import PARTITION_KEY_PATTERN
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-EXIT_GATE = 3
+EXIT_REFUSED = 3
 EXIT_TEMPORARY = 75
 EXIT_CONFIGURATION = 78
 MAX_RESULT_BYTES = 16 * 1024
+
+
+PARTITION_TEMPLATE = "{{ dag_run.partition_key or params.partition_key }}"
+"""The night of a run, for templates. An operator checks it with :func:`partition_key_of` before anything starts."""
 
 
 class CommandFailedError(AirflowException):
@@ -46,8 +50,8 @@ class TemporarilyUnavailableError(CommandFailedError):
     """The command asked to be run again later."""
 
 
-class GateFailedError(CommandFailedError):
-    """A quality gate failed: running again gives the same result. The previous release stays current."""
+class ResultRefusedError(CommandFailedError):
+    """A quality gate failed, or a loss was not finite: running again gives the same. The previous release stays."""
 
 
 class InvalidConfigurationError(CommandFailedError):
@@ -57,9 +61,9 @@ class InvalidConfigurationError(CommandFailedError):
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
         RetryRule(
-            exception="forge_airflow.operators.GateFailedError",
+            exception="forge_airflow.operators.ResultRefusedError",
             action=RetryAction.FAIL,
-            reason="a gate failed: the same input gives the same result",
+            reason="the result was refused: the same input gives the same result",
         ),
         RetryRule(
             exception="forge_airflow.operators.InvalidConfigurationError",
@@ -77,7 +81,7 @@ RETRY_POLICY = ExceptionRetryPolicy(
 """What is worth another try."""
 
 _ERRORS: Mapping[int, type[CommandFailedError]] = {
-    EXIT_GATE: GateFailedError,
+    EXIT_REFUSED: ResultRefusedError,
     EXIT_TEMPORARY: TemporarilyUnavailableError,
     EXIT_CONFIGURATION: InvalidConfigurationError,
 }
@@ -90,7 +94,7 @@ def partition_key_of(context: Context) -> str:
     nobody named, and on another one after midnight.
     """
     key = context["dag_run"].partition_key or context["params"].get("partition_key")
-    if not key or not re.match(PARTITION_KEY_PATTERN, str(key)):
+    if not key or not re.fullmatch(PARTITION_KEY_PATTERN, str(key)):
         raise AirflowFailException(
             f"partition key {key!r}: expected YYYY-MM-DD. Trigger the run with a partition key, or set the parameter "
             "partition_key of the form"
@@ -119,8 +123,9 @@ def _overridden_environment(context: Context) -> dict[str, str]:
 class CommandOperator(BaseOperator):
     """Run ``python -m MODULE ARGUMENT...`` for the run's partition, as a process that never outlives the task.
 
-    `module`: a module of ours; `arguments`: templated, passed as they are, without a shell. ``--partition-key``,
-    ``--profile`` and ``--run-id`` are added. The task's XCom is the command's result object, if it wrote one.
+    `module`: a module of ours; `arguments`: templated, passed as they are, without a shell. ``--profile`` is added;
+    night and run stand in ``FORGE_PARTITION`` and ``FORGE_RUN_ID``. The task's XCom is the command's result object, if
+    it wrote one.
     """
 
     template_fields: Sequence[str] = ("arguments",)
@@ -145,9 +150,15 @@ class CommandOperator(BaseOperator):
         result = settings.home_path / "airflow" / "results" / instance.dag_id / key / f"{instance.task_id}.json"
         result.parent.mkdir(parents=True, exist_ok=True)
         result.unlink(missing_ok=True)
-        command = [sys.executable, "-m", self.module, *self.arguments]
-        command += ["--partition-key", key, "--profile", settings.profile, "--run-id", str(context["run_id"])]
-        self._job = Job(folder, job_key, command, self._environment(context, settings, result), checkout())
+        command = [sys.executable, "-m", self.module, *self.arguments, "--profile", settings.profile]
+        environment = {
+            **_command_environment(context),
+            "FORGE_PARTITION": key,
+            "FORGE_PROFILE": settings.profile,
+            "FORGE_RESULT": str(result),
+            "FORGE_RUN_ID": str(context["run_id"]),
+        }
+        self._job = Job(folder, job_key, command, environment, checkout())
         self.log.info("job %s: %s", job_key, " ".join(command[1:]))
         store = context.get("task_state_store")
         _stop_recorded(store.get("process") if store is not None else None)
@@ -172,22 +183,21 @@ class CommandOperator(BaseOperator):
             self.log.info("killed: stopping the command")
             self._job.stop()
 
-    def _environment(self, context: Context, settings: Settings, result: Path) -> dict[str, str]:
-        # Airflow's own settings hold its secrets (database, signing keys): no command of ours needs them.
-        inherited = {
-            name: value
-            for name, value in _overridden_environment(context).items()
-            if not name.startswith(("AIRFLOW_", "_AIRFLOW", "__AIRFLOW"))
-        }
-        return {
-            **inherited,
-            "FORGE_PROFILE": settings.profile,
-            "FORGE_RESULT": str(result),
-            "HF_HUB_OFFLINE": "1",
-            "PYSPARK_DRIVER_PYTHON": sys.executable,
-            "PYSPARK_PYTHON": sys.executable,
-            "PYTHONUNBUFFERED": "1",
-        }
+
+def _command_environment(context: Context) -> dict[str, str]:
+    # Airflow's own settings hold its secrets (database, signing keys): no command of ours needs them.
+    inherited = {
+        name: value
+        for name, value in _overridden_environment(context).items()
+        if not name.startswith(("AIRFLOW_", "_AIRFLOW", "__AIRFLOW"))
+    }
+    return {
+        **inherited,
+        "HF_HUB_OFFLINE": "1",
+        "PYSPARK_DRIVER_PYTHON": sys.executable,
+        "PYSPARK_PYTHON": sys.executable,
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 def _stop_recorded(record: Any) -> None:
@@ -219,7 +229,8 @@ class SparkJobsOperator(CommandOperator):
 
     def __init__(self, *, jobs: Sequence[str], **kwargs: Any) -> None:
         kwargs.setdefault("pool", SPARK_POOL)
-        super().__init__(module="spark_jobs", arguments=jobs, **kwargs)
+        night = ["--partition-key", PARTITION_TEMPLATE, "--run-id", "{{ run_id }}"]
+        super().__init__(module="spark_jobs", arguments=[*jobs, *night], **kwargs)
 
     def on_line(self, line: str, context: Context) -> None:
         """Also keep the address of Spark's web interface, as soon as the application says it."""
@@ -230,7 +241,16 @@ class SparkJobsOperator(CommandOperator):
 
 
 class TrainingOperator(CommandOperator):
-    """Run one command of ``training`` for a release."""
+    """Run one command of ``training`` for a release. Its lines go to the night's progress file too."""
 
     def __init__(self, *, command: str, release: str, arguments: Sequence[str] = (), **kwargs: Any) -> None:
         super().__init__(module=f"training.{command}", arguments=["--release", release, *arguments], **kwargs)
+
+    def on_line(self, line: str, context: Context) -> None:
+        """Also append the line to ``progress/<night>.jsonl``, as Spark jobs do themselves."""
+        super().on_line(line, context)
+        path = settings_of_run(context).home_path / "progress" / f"{partition_key_of(context)}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        entry = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "job": self.task_id, "message": line}
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")

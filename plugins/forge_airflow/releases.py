@@ -22,13 +22,11 @@ def _rows(settings: Settings, table: str, columns: list[str]) -> list[dict[str, 
 
 def release_of_night(settings: Settings, partition_key: str) -> str | None:
     """The release to train on for a night: the newest published for it or for a night before; None without any."""
-    rows = [
-        row
-        for row in _rows(settings, "releases", ["release_id", "created_at", "partition_key"])
-        if row["partition_key"] <= partition_key
-    ]
-    newest = max(rows, key=lambda row: (row["created_at"], row["release_id"]), default=None)
-    return None if newest is None else str(newest["release_id"])
+    from forge.lake import Lake
+    from forge.release import releases
+
+    found = [release for release in releases(Lake.of(settings)) if release.partition_key <= partition_key]
+    return found[-1].release_id if found else None
 
 
 def has_classifier(settings: Settings) -> bool:

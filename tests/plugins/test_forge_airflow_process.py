@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from forge_airflow import instance, process
+from forge.config import Settings
+from forge_airflow import instance, process, supervisor
+from forge_airflow.components import StartError
 from forge_airflow.process import Job, ProcessIdentity, identity_of, is_alive
 
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
@@ -42,7 +44,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
 
 
 def environment(**extra: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(PLUGINS), **extra}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(PLUGINS.parent), str(PLUGINS)]), **extra}
 
 
 @pytest.fixture
@@ -199,18 +201,18 @@ child = subprocess.Popen([sys.executable, "-c", {TREE!r}], env=marked, stdout=-1
 print(watchdog.pid, child.pid, child.stdout.readline().split()[1], flush=True)
 time.sleep(300)
 """
-    supervisor = subprocess.Popen(
+    caller = subprocess.Popen(
         [sys.executable, "-c", supervisor_code], env=environment(), stdout=subprocess.PIPE, text=True
     )
-    assert supervisor.stdout is not None
-    watchdog, *orphans = [identity_of(int(pid)) for pid in supervisor.stdout.readline().split()]
+    assert caller.stdout is not None
+    watchdog, *orphans = [identity_of(int(pid)) for pid in caller.stdout.readline().split()]
     assert watchdog is not None
     assert all(orphans)
     stray += [one for one in (watchdog, *orphans) if one is not None]
     os.kill(orphans[0].pid, signal.SIGKILL)  # type: ignore[union-attr]  # its child is an orphan now, like a JVM
-    supervisor.kill()
-    supervisor.wait()
-    supervisor.stdout.close()
+    caller.kill()
+    caller.wait()
+    caller.stdout.close()
     started = time.monotonic()
     assert wait_until(lambda: not any(is_alive(one) for one in stray), 15), "orphans and watchdog are gone in 15 s"
     assert time.monotonic() - started < 15
@@ -242,3 +244,53 @@ def test_sessions_are_matched_only_where_the_mark_cannot_be_read(tmp_path: Path)
     finally:
         stranger.kill()
         stranger.wait()
+
+
+@pytest.mark.parametrize("killed", ["group leader", "parent"])
+def test_a_supervisor_stops_when_its_caller_is_killed(
+    tmp_path: Path, killed: str, stray: list[ProcessIdentity]
+) -> None:
+    """`make demo` under a shell: the leader of the group, or `make` alone, is killed with SIGKILL."""
+    script = tmp_path / "supervisor.py"
+    script.write_text(
+        "import os, time\n"
+        "from forge_airflow.supervisor import StopRequest, stop_with_callers\n"
+        "stop_with_callers()\n"
+        "print(os.getpid(), os.getppid(), flush=True)\n"
+        "try:\n"
+        "    time.sleep(300)\n"
+        "except StopRequest as request:\n"
+        "    open('stopped', 'w').write(str(request))\n"
+    )
+    between = f"import subprocess, sys; subprocess.run([sys.executable, {str(script)!r}])"
+    leader = subprocess.Popen(
+        [sys.executable, "-c", f"import subprocess, sys; subprocess.run([sys.executable, '-c', {between!r}])"],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert leader.stdout is not None
+    started, parent = (identity_of(int(pid)) for pid in leader.stdout.readline().split())
+    assert started is not None
+    assert parent is not None
+    stray += [started, parent]
+    assert parent.pid != leader.pid
+    os.kill(leader.pid if killed == "group leader" else parent.pid, signal.SIGKILL)
+    assert wait_until(lambda: not is_alive(started), 5)
+    assert (tmp_path / "stopped").read_text() == "SIGTERM"
+    leader.stdout.close()
+    leader.kill()
+    leader.wait()
+
+
+def test_one_supervisor_for_each_home(settings: Settings) -> None:
+    assert supervisor.supervisor_of(settings) is None
+    with supervisor.instance_lock(settings):
+        with pytest.raises(StartError, match=f"already running .pid {os.getpid()}"), supervisor.instance_lock(settings):
+            pass
+        assert supervisor.supervisor_of(settings) == identity_of(os.getpid())
+    assert supervisor.supervisor_of(settings) is None
+    with supervisor.instance_lock(settings):
+        pass
