@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
-import pytest
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
-from forge.config import Settings
+from forge.config import Settings, SourceType
 from forge.schema import TABLES
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -24,21 +27,48 @@ def test_the_table_page_names_every_table_and_column_and_no_other() -> None:
         assert set(schema.names) <= named, f"{table}: missing {sorted(set(schema.names) - named)}"
 
 
-def _sections() -> list[tuple[str, type[BaseModel]]]:
-    found: list[tuple[str, type[BaseModel]]] = [("settings", Settings)]
-    waiting = [Settings]
-    while waiting:
-        for name, info in waiting.pop().model_fields.items():
-            kinds = [info.annotation, *getattr(info.annotation, "__args__", ())]
-            for kind in kinds:
-                if isinstance(kind, type) and issubclass(kind, BaseModel):
-                    found.append((name, kind))
-                    waiting.append(kind)
-    return found
+def _nested(info: FieldInfo) -> type[BaseModel] | None:
+    kinds = [info.annotation, *getattr(info.annotation, "__args__", ())]
+    found = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    return found[0] if found else None
 
 
-@pytest.mark.parametrize(("name", "model"), _sections(), ids=lambda value: value if isinstance(value, str) else "")
-def test_the_configuration_page_names_every_setting(name: str, model: type[BaseModel]) -> None:
-    page = (DOCS / "configuration.md").read_text()
-    missing = [key for key in model.model_fields if f"`{key}`" not in page]
-    assert not missing, f"{name}: docs/configuration.md does not name {missing}"
+def _default(info: FieldInfo) -> str:
+    if info.is_required():
+        return "required"
+    value = info.get_default(call_default_factory=True)
+    if isinstance(value, (BaseModel, tuple, dict)) and len(str(value)) > 60:
+        return "see forge/config.py"
+    return "none" if value is None else f"`{value}`"
+
+
+def _settings_tables(model: type[BaseModel] = Settings, path: str = "") -> Iterator[str]:
+    rows, below = [], []
+    for name, info in model.model_fields.items():
+        nested = _nested(info)
+        if nested is not None:
+            one_each = "" if info.annotation is nested else ".<name>"
+            below.append((nested, f"{path}.{name}{one_each}".lstrip(".")))
+        elif name != "profile":
+            rows.append(f"| `{name}` | {_default(info)} | {(info.description or '').replace('|', '/')} |")
+    if rows:
+        yield "\n".join([f"### {path or 'top level'}", "", "| key | default | meaning |", "|---|---|---|", *rows])
+    for nested, deeper in below:
+        yield from _settings_tables(nested, deeper)
+
+
+def test_the_configuration_page_lists_every_setting_with_its_default() -> None:
+    page = DOCS / "configuration.md"
+    text = page.read_text()
+    start = text.index("tests/docs/test_pages.py -->\n") + len("tests/docs/test_pages.py -->\n")
+    stop = text.index("<!-- end -->")
+    wanted = "\n" + "\n\n".join(_settings_tables()) + "\n\n"
+    if os.environ.get("UPDATE_DOCS"):
+        page.write_text(text[:start] + wanted + text[stop:])
+        return
+    assert text[start:stop] == wanted, "run: UPDATE_DOCS=1 pytest tests/docs/test_pages.py"
+
+
+def test_the_configuration_page_names_every_source_type() -> None:
+    table = (DOCS / "configuration.md").read_text().split("## Source types", 1)[1].split("## Every setting")[0]
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", table, flags=re.MULTILINE)) == set(get_args(SourceType))
