@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from forge.config import ConfigurationError, SourceSettings, checkout
+from forge.paths import matches
 
 # After these a page may well still be there; "private_address" is here because it is our configuration that refuses.
 _TRANSIENT = frozenset(
@@ -75,24 +76,11 @@ def warc_files(name: str, source: SourceSettings) -> list[Path]:
     patterns = source.options.get("paths", [])
     if not isinstance(patterns, list) or not all(isinstance(pattern, str) for pattern in patterns):
         raise ConfigurationError(f"sources.{name}.options.paths: expected a list of file patterns")
-    found = {path.resolve() for pattern in patterns for path in matches(pattern)}
+    found = {path.resolve() for pattern in patterns for _, path in matches(checkout(), pattern)}
     files = sorted((path for path in found if path.is_file()), key=lambda path: (path.name, str(path)))
     if not files and source.required:
         raise ConfigurationError(f"sources.{name}.options.paths: no file matches {', '.join(patterns) or 'nothing'}")
     return files
-
-
-def matches(pattern: str) -> list[Path]:
-    """Paths that match a pattern; a relative one starts at the checkout and may begin with ``..``."""
-    path = checkout() / pattern
-    fixed = len(path.parts)
-    for place, part in enumerate(path.parts):
-        if any(letter in part for letter in "*?["):
-            fixed = place
-            break
-    if fixed == len(path.parts):
-        return [path]
-    return sorted(Path(*path.parts[:fixed]).glob("/".join(path.parts[fixed:])))
 
 
 def file_digest(path: Path) -> str:
