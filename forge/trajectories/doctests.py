@@ -1,0 +1,209 @@
+"""Doctest sessions in the docstrings of installed distributions: Python typed at a prompt, and what it printed (an item
+is one distribution).
+
+Static: the source is parsed, never imported. One docstring is one session, because doctest runs it as one. The task is
+the object's name and the first sentence of its docstring; prose between examples is what is said before the next input.
+Options: ``denied`` (distribution names), ``only`` (the same, allowed; default all), ``max_sessions`` (default 400 a
+distribution, the smallest hashes of their text).
+"""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import inspect
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
+from typing import Any
+
+from forge.config import ConfigurationError, Settings, SourceSettings
+from forge.schema import Decision, Item, Step, ToolCall, Trajectory, content_hash
+from forge.trajectories.checks import check
+
+MAX_FILE_BYTES = 2_000_000
+MAX_EXAMPLES = 200
+DEFAULT_MAX_SESSIONS = 400
+TOOL: Mapping[str, Any] = {
+    "name": "python",
+    "description": "Runs code in an interactive Python session, which keeps its state, and returns what it prints.",
+    "parameters": {
+        "type": "object",
+        "properties": {"code": {"type": "string", "description": "One statement or expression."}},
+        "required": ["code"],
+    },
+}
+_STEP = "parse_trajectories"
+_DIRECTIVE = re.compile(r"[ \t]*#[ \t]*doctest:[^\n]*")
+_FENCE = re.compile(r"^\s*(?:```|~~~)")
+_SECTION_LINE = re.compile(
+    r"^\s*(?:[=\-~^*\"]{3,}|\.\.\s.*|:{1,2}|>|(?:examples?|usage|doctests?):{0,2})\s*$", re.IGNORECASE
+)
+_TEST_FOLDERS = frozenset({"tests", "test", "testing", "_vendor", "vendor", "vendored"})
+
+
+def list_items(name: str, source: SourceSettings, settings: Settings) -> Iterator[Item]:  # noqa: ARG001
+    """One item per installed distribution that has Python files, by normalised name. Raises
+    :class:`ConfigurationError` for options of the wrong kind."""
+    limit = _max_sessions(name, source)
+    denied = {_normalised(word) for word in source.options.get("denied", [])}
+    only = {_normalised(word) for word in source.options.get("only", [])}
+    found: dict[str, Distribution] = {}
+    for distribution in distributions():
+        key = _normalised(distribution.metadata["Name"] or "")
+        if key and key not in denied and (not only or key in only):
+            found.setdefault(key, distribution)
+    for key, distribution in sorted(found.items()):
+        record = distribution.read_text("RECORD")
+        if not record or ".py," not in record:  # compiled or editable: nothing that names the files
+            continue
+        hash_of_files = content_hash(distribution.version, _record_of_sources(record), str(limit))
+        yield Item(name, key, hash_of_files, {"distribution": distribution.metadata["Name"]})
+
+
+def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterator[Trajectory | Decision]:  # noqa: ARG001
+    """The distribution's sessions of at least two examples of which one prints something, sorted by their hash."""
+    from forge.text.licenses import license_of_distribution
+
+    limit = _max_sessions(item.source, source)
+    distribution = Distribution.from_name(item.locator["distribution"])
+    spdx = source.license or license_of_distribution(distribution)
+    sessions: dict[str, Trajectory] = {}
+    for file in sorted(distribution.files or (), key=str):
+        if file.suffix != ".py" or _TEST_FOLDERS & set(file.parts) or file.parts[0] == "..":
+            continue
+        path = Path(str(distribution.locate_file(file)))
+        found = _docstrings(path)
+        if isinstance(found, str):
+            yield Decision(item.source, f"{item.item_id}#{file}", _STEP, found)
+            continue
+        module = ".".join(part for part in file.with_suffix("").parts if part != "__init__")
+        for name, docstring in found:
+            session = session_of(f"{module}.{name}" if name else module, docstring, item, spdx)
+            if session is not None:
+                sessions.setdefault(session.trajectory_id, session)
+    for _, session in sorted(sessions.items())[:limit]:
+        problem = check(session)
+        if problem is None:
+            yield session
+        else:
+            part = f"{item.item_id}#{session.environment.removeprefix('python/')}#{session.trajectory_id[:8]}"
+            yield Decision(item.source, part, _STEP, problem.reason, problem.detail)
+
+
+def session_of(qualified_name: str, docstring: str, item: Item, spdx: str) -> Trajectory | None:
+    """The session of one docstring; None when it holds fewer than two examples or none that prints."""
+    if ">>>" not in docstring:
+        return None
+    text = inspect.cleandoc(docstring)
+    try:
+        parts = doctest.DocTestParser().parse(text)
+    except ValueError:  # inconsistent indentation or a prompt without a space: prose that only looks like a session
+        return None
+    examples = [part for part in parts if isinstance(part, doctest.Example)]
+    if not 2 <= len(examples) <= MAX_EXAMPLES or not any(_observation(example.want) for example in examples):
+        return None
+    steps = [Step("user", _task(qualified_name, text))]
+    said = ""
+    for index, part in enumerate(parts):
+        if isinstance(part, str):
+            # what stands before the first example is the docstring's description; the task names it already
+            said = _prose(part) if any(isinstance(earlier, doctest.Example) for earlier in parts[:index]) else ""
+            continue
+        code = _DIRECTIVE.sub("", part.source).rstrip()
+        if not code:
+            continue
+        steps.extend(
+            (
+                Step("assistant", said or None, calls=(ToolCall("python", {"code": code}),)),
+                Step("tool", _observation(part.want), error=(part.exc_msg or "").strip() or None),
+            )
+        )
+        said = ""
+    return Trajectory(
+        task=_task(qualified_name, text),
+        tools=(TOOL,),
+        steps=tuple(steps),
+        outcome="unknown",
+        reward=None,
+        environment=f"python/{item.item_id}",
+        license=spdx,
+        generator="human",
+        source=item.source,
+        item_id=item.item_id,
+    )
+
+
+def _task(qualified_name: str, docstring: str) -> str:
+    """``numpy.linalg.norm: Matrix or vector norm.``"""
+    first = docstring.split(">>>", 1)[0].split("\n\n", 1)[0]
+    sentence = " ".join(first.split())
+    return f"{qualified_name}: {sentence}" if sentence and len(sentence) <= 500 else qualified_name
+
+
+def _observation(want: str) -> str:
+    """What the example prints, up to a code fence that closes there; ``<BLANKLINE>`` is the empty line it means."""
+    lines: list[str] = []
+    for line in want.splitlines():
+        if _FENCE.match(line):
+            break
+        lines.append("" if line.strip() == "<BLANKLINE>" else line.rstrip())
+    return "\n".join(lines).strip("\n")
+
+
+def _prose(text: str) -> str:
+    """The prose before an example, without markup lines and without the code fences that open and close around it."""
+    lines = [line.strip() for line in text.splitlines() if not _FENCE.match(line) and not _SECTION_LINE.match(line)]
+    paragraphs = [" ".join(part.split()) for part in "\n".join(lines).split("\n\n")]
+    return "\n".join(part for part in paragraphs if part)[:2000]
+
+
+def _docstrings(path: Path) -> list[tuple[str, str]] | str:
+    """(qualified name inside the module, docstring) of every object of a file whose docstring has a prompt; or why the
+    file cannot be read."""
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            return "oversized"
+        data = path.read_bytes()
+    except OSError:
+        return "unreadable_file"
+    if b">>>" not in data:
+        return []
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # invalid escapes in other people's strings
+            tree = ast.parse(data)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return "not_python"
+    found: list[tuple[str, str]] = []
+    stack: list[tuple[str, ast.AST]] = [("", tree)]
+    while stack:
+        name, node = stack.pop()
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            docstring = ast.get_docstring(node, clean=False)
+            if docstring and ">>>" in docstring:
+                found.append((name, docstring))
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+                stack.append((f"{name}.{child.name}" if name else child.name, child))
+            elif isinstance(child, (ast.If, ast.Try, ast.With)):
+                stack.append((name, child))
+    return found
+
+
+def _max_sessions(name: str, source: SourceSettings) -> int:
+    limit = source.options.get("max_sessions", DEFAULT_MAX_SESSIONS)
+    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+        raise ConfigurationError(f"sources.{name}.options.max_sessions: expected a positive number, given {limit!r}")
+    return limit
+
+
+def _record_of_sources(record: str) -> str:
+    """The lines of RECORD that name Python sources with their hashes: paths of the machine stay out of it."""
+    return "\n".join(sorted(line for line in record.splitlines() if ".py,sha256=" in line))
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
