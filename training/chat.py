@@ -1,13 +1,14 @@
 """One chat rendering for stage III and for evaluation: tools in the system text, calls as a Python call list.
 
-A chat document is ``{"tools": [...], "messages": [...]}``. Messages may carry calls as ``calls`` ([{name, arguments}])
-or as OpenAI's ``tool_calls``. The checkpoint's own chat template lays out the turns; ours (:data:`CHATML`) stands in
+A chat document is ``{"tools": [...], "messages": [...]}``. Tools are functions or OpenAI tools; messages may carry calls
+as ``calls`` ([{name, arguments}]) or as OpenAI's ``tool_calls``. The checkpoint's own chat template lays out the turns; ours (:data:`CHATML`) stands in
 where there is none. The same text is used for every checkpoint, so that losses and accuracies compare; its hash
 (:func:`prompt_hash`) stands beside every figure.
 """
 
 from __future__ import annotations
 
+import keyword
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -58,8 +59,12 @@ def prompt_hash(tokenizer: Any) -> str:
 
 def render_call(name: str, arguments: Mapping[str, Any]) -> str:
     """``name(a=1, b='x')``; argument names that are no Python identifiers go through ``**{...}``."""
-    plain = [f"{key}={value!r}" for key, value in arguments.items() if key.isidentifier()]
-    other = {key: value for key, value in arguments.items() if not key.isidentifier()}
+
+    def is_plain(key: str) -> bool:
+        return key.isidentifier() and key.isascii() and not keyword.iskeyword(key)
+
+    plain = [f"{key}={value!r}" for key, value in arguments.items() if is_plain(key)]
+    other = {key: value for key, value in arguments.items() if not is_plain(key)}
     return f"{name}({', '.join([*plain, f'**{other!r}'] if other else plain)})"
 
 
@@ -101,6 +106,12 @@ def plain_messages(tools: Sequence[Mapping[str, Any]], messages: Sequence[Mappin
             parts.append(f"Error: {message['error']}")
         plain.append({"role": str(role), "content": "\n".join(parts)})
     return plain
+
+
+def _function_of(tool: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The function of an OpenAI tool ``{"type": "function", "function": {...}}``; any other tool as it is."""
+    function = tool.get("function")
+    return function if isinstance(function, Mapping) else tool
 
 
 def _call_of(call: object) -> tuple[str, Mapping[str, Any]]:
@@ -169,7 +180,7 @@ def tokenise_chat(tokenizer: Any, text: str, max_tokens: int) -> TokenisedChat:
     tools, messages = (document.get("tools"), document.get("messages")) if isinstance(document, dict) else (None, None)
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages) or not messages:
         raise NotAChat("no_messages")
-    tools = [tool for tool in tools or [] if isinstance(tool, dict)]
+    tools = [_function_of(tool) for tool in tools or [] if isinstance(tool, dict)]
     tokens, targets = _tokenise(tokenizer, tools, messages)
     dropped = 0
     if len(tokens) > max_tokens and tools:
@@ -205,9 +216,7 @@ def _tools_that_fit(
     for tool in reversed(tools):
         if excess_tokens <= 0:
             break
-        function = tool.get("function")
-        name = function.get("name") if isinstance(function, Mapping) else tool.get("name")
-        if name not in called:
+        if tool.get("name") not in called:
             kept.remove(tool)
             excess_tokens -= len(tokenizer(canonical_json(dict(tool)), add_special_tokens=False)["input_ids"])
     return kept
