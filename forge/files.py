@@ -8,7 +8,6 @@ decisions.
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
@@ -23,6 +22,7 @@ import pyarrow.fs as pafs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from forge.config import ConfigurationError, Settings, SourceSettings, checkout
+from forge.paths import matches
 from forge.schema import Decision, Item
 
 FileKind = Literal["api_doc", "trajectory", "text", "code"]
@@ -129,10 +129,9 @@ def list_files(name: str, source: SourceSettings, settings: Settings, kinds: tup
         return
     found: dict[str, tuple[str, pafs.FileInfo]] = {}
     for pattern in options.paths:
-        store, matches = (
-            ("s3", _s3_matches(pattern, settings)) if pattern.startswith("s3://") else ("local", _matches(pattern))
-        )
-        for item_id, info in matches:
+        is_remote = pattern.startswith("s3://")
+        store = "s3" if is_remote else "local"
+        for item_id, info in _s3_matches(pattern, settings) if is_remote else _matches(pattern):
             found.setdefault(item_id, (store, info))
             if len(found) > options.max_files:
                 raise ConfigurationError(
@@ -161,12 +160,10 @@ def list_files(name: str, source: SourceSettings, settings: Settings, kinds: tup
 
 
 def _matches(pattern: str) -> Iterator[tuple[str, pafs.FileInfo]]:
-    root = checkout()
     local = pafs.LocalFileSystem()
-    for match in sorted(glob.glob(pattern, root_dir=root, recursive=True)):  # noqa: PTH207 - Path.glob refuses absolute ones
-        path = root / match
+    for name, path in matches(checkout(), pattern):
         if path.is_file():
-            yield Path(match).as_posix(), local.get_file_info(str(path.resolve()))
+            yield Path(name).as_posix(), local.get_file_info(str(path.resolve()))
 
 
 def _s3_matches(pattern: str, settings: Settings) -> Iterator[tuple[str, pafs.FileInfo]]:
