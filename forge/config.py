@@ -114,12 +114,13 @@ class ClassifierSettings(_Section):
     model: str | None = Field(None, description="Hash of the pinned model; None: newest in `models` under `name`.")
     name: str = "agent_filter"
     threshold: Share = 0.5
-    dimension: Positive = 64
+    negative_sources: tuple[str, ...] = Field((), description="web sources that are known to be no agent data")
+    dimension: Positive = 16
     epochs: Positive = 5
     learning_rate: float = 0.1
     word_ngrams: Positive = 2
-    buckets: Positive = 200_000
-    max_documents_per_class: Positive = 20_000
+    buckets: Positive = 100_000
+    max_documents_per_class: Positive = 8_000
     seed: int = 7
 
 
