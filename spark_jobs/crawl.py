@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from forge.config import Settings
-from forge.crawl.rounds import STEP, crawl, earlier_fetches, open_sites
+from forge.crawl.rounds import STEP, crawl, earlier_fetches
 from forge.crawl.shard import Shard, fetch_shard
+from forge.crawl.sites import open_sites
 from forge.schema import Decision, table_of
 from spark_jobs.job import Context, Data, Job
 

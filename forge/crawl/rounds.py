@@ -8,20 +8,17 @@ shard was committed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from forge.artifacts import artifact_path
-from forge.config import ConfigurationError, CrawlSettings, Settings, SourceSettings
-from forge.crawl.mirror import serve
+from forge.config import CrawlSettings
 from forge.crawl.robots import Robots
 from forge.crawl.shard import Earlier, Request, Shard, ShardResult, load_result
-from forge.crawl.urls import Site, canonical_uri, host_of
+from forge.crawl.urls import Site, host_of
 from forge.schema import Decision, canonical_json, content_hash
 
 STEP = "crawl"
@@ -38,67 +35,6 @@ RunShards = Callable[[Sequence[Shard]], None]
 class CrawlResult:
     rows: list[dict[str, Any]] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
-
-
-@contextmanager
-def open_sites(settings: Settings) -> Iterator[list[Site]]:
-    """The sites of all enabled ``website`` sources; mirrors of artifacts are served while the block runs.
-
-    A source whose optional artifact is absent has no site. Raises :class:`ConfigurationError` for a source that names
-    neither a usable folder nor a URL.
-    """
-    with ExitStack() as mirrors:
-        sites = []
-        for name, source in settings.enabled_sources("website").items():
-            site = _real_site(name, source) if source.artifact is None else _mirror(name, source, settings, mirrors)
-            if site is not None:
-                sites.append(site)
-        yield sites
-
-
-def _real_site(name: str, source: SourceSettings) -> Site:
-    start = canonical_uri(str(source.options.get("url", "")))
-    if start is None:
-        raise ConfigurationError(f"sources.{name}: a website needs an artifact, or an http(s) address as options.url")
-    scheme, _, rest = start.partition("://")
-    base = f"{scheme}://{rest.partition('/')[0]}/"
-    scope = source.options.get("scope")
-    if scope is not None:
-        limited = canonical_uri(str(scope), base)
-        if (
-            limited is None
-            or not limited.startswith(base)
-            or not limited.endswith("/")
-            or not start.startswith(limited)
-        ):
-            raise ConfigurationError(f"sources.{name}.options.scope: expected a folder of {base} that holds {start}")
-        base = limited
-    return Site(source=name, start=start, public_base=base, fetch_base=base, shard=host_of(start))
-
-
-def _mirror(name: str, source: SourceSettings, settings: Settings, mirrors: ExitStack) -> Site | None:
-    root = artifact_path(settings, source.artifact or "")
-    if root is None:
-        return None
-    pattern = str(source.options.get("folder", "."))
-    folders = [root] if pattern == "." else sorted(path for path in root.glob(pattern) if path.is_dir())
-    if len(folders) != 1:
-        found = "no folder" if not folders else f"{len(folders)} folders"
-        raise ConfigurationError(f"sources.{name}.options.folder: {pattern!r} matches {found} of {source.artifact}")
-    public_base = canonical_uri(str(source.options.get("public_uri", "")))
-    if public_base is None or not public_base.endswith("/"):
-        raise ConfigurationError(f"sources.{name}.options.public_uri: expected an http(s) address that ends with '/'")
-    start = canonical_uri(str(source.options.get("start", "index.html")), public_base)
-    if start is None or not start.startswith(public_base):
-        raise ConfigurationError(f"sources.{name}.options.start: expected a path below {public_base}")
-    return Site(
-        source=name,
-        start=start,
-        public_base=public_base,
-        fetch_base=mirrors.enter_context(serve(folders[0])),
-        shard=f"mirror-{name}",
-        version=settings.artifacts[source.artifact or ""].sha256,
-    )
 
 
 def crawl_fingerprint(sites: Sequence[Site], settings: CrawlSettings) -> str:
