@@ -1,12 +1,14 @@
 """Child processes that never outlive their caller and never act twice (DESIGN D12).
 
-Three nets, each for what the one before it cannot catch:
+Four nets, each for what the one before it cannot catch:
 
 1. A child asks the kernel to be killed when its parent dies (``PR_SET_PDEATHSIG``). Airflow's task runner moves into a
    process group of its own, so signals to a group do not reach far enough.
 2. What a job starts is recorded before it starts: the job's token stands in the environment of the child and of all
    that the child starts (a JVM, Python workers), process id and start time in a file. :func:`reap` kills what is left.
-3. Everything that a local instance starts carries a mark of the instance; ``forge_airflow.instance`` sweeps by it.
+3. A guard beside each job waits for the end of the caller. Airflow kills a task runner five seconds after it asked it
+   to end, which is before a stubborn tree is gone; then the guard finishes the work.
+4. Everything that a local instance starts carries a mark of the instance; ``forge_airflow.instance`` sweeps by it.
 
 A process is named by id and start time together: ids are reused. Only the standard library is imported here, since the
 watchdog has to start at once.
@@ -21,6 +23,7 @@ import os
 import selectors
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -33,6 +36,12 @@ _PROC = Path("/proc")
 
 JOB_VARIABLE = "FORGE_JOB"
 """Environment variable that marks every process of one job."""
+
+GUARD_VARIABLE = "FORGE_JOB_GUARD"
+"""Environment variable that marks the guards of one job."""
+
+STOP_SECONDS = 3.0
+"""Between SIGTERM and SIGKILL: shorter than the five seconds that Airflow gives a task runner."""
 
 MAX_LINE_BYTES = 16 * 1024
 """A line of output longer than this is passed on in pieces."""
@@ -231,13 +240,44 @@ def job_processes(folder: Path, job_key: str) -> set[ProcessIdentity]:
     return with_descendants(roots, processes)
 
 
-def reap(folder: Path, job_key: str, grace_seconds: float = 5.0) -> int:
+def reap(folder: Path, job_key: str, grace_seconds: float = STOP_SECONDS) -> int:
     """Kill whatever an earlier attempt of job `job_key` left running, drop its record. Returns how many processes."""
     left = job_processes(folder, job_key)
     if left:
         kill_until_gone(lambda: job_processes(folder, job_key), grace_seconds)
     record_path(folder, job_key).unlink(missing_ok=True)
     return len(left)
+
+
+def _start_guard(folder: Path, job_key: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start the process that reaps the job when the calling process is gone."""
+    own = process_state(os.getpid())
+    ticks = own.identity.start_ticks if own is not None else 0
+    return subprocess.Popen(
+        [sys.executable, "-m", "forge_airflow.process", str(folder), job_key, str(os.getpid()), str(ticks)],
+        env={
+            **environment,
+            "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
+            GUARD_VARIABLE: job_token(folder, job_key),
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _stop_guards(folder: Path, job_key: str) -> None:
+    """End the guards of a job, so that one of an earlier attempt does not reap a later one."""
+    token = job_token(folder, job_key)
+    kill_until_gone(lambda: marked_processes(GUARD_VARIABLE, token), grace_seconds=0.0)
+
+
+def guard(folder: Path, job_key: str, caller: ProcessIdentity, poll_seconds: float = 0.5) -> int:
+    """Wait until `caller` is gone, then reap its job. Returns how many processes were killed."""
+    while is_alive(caller):
+        time.sleep(poll_seconds)
+    return reap(folder, job_key)
 
 
 class Job:
@@ -254,11 +294,15 @@ class Job:
         self.command = tuple(command)
         self.environment = {**environment, JOB_VARIABLE: job_token(folder, job_key)}
         self.cwd = cwd
+        self._inherited = dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
 
     def start(self) -> ProcessIdentity:
         """Reap an earlier attempt, record, start, record the process. Raises OSError when it cannot be started."""
+        _stop_guards(self.folder, self.job_key)
         reap(self.folder, self.job_key)
+        self._guard = _start_guard(self.folder, self.job_key, self._inherited)
         path = record_path(self.folder, self.job_key)
         record: dict[str, object] = {
             "job_key": self.job_key,
@@ -286,12 +330,15 @@ class Job:
         finally:
             self.stop()
 
-    def stop(self, grace_seconds: float = 5.0) -> None:
+    def stop(self, grace_seconds: float = STOP_SECONDS) -> None:
         """SIGTERM, then SIGKILL, to all processes of the job; returns within about `grace_seconds` + 15."""
         reap(self.folder, self.job_key, grace_seconds)
         if self._process is not None:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=5)
+        if self._guard is not None:
+            self._guard.kill()
+            self._guard.wait()
 
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
@@ -316,3 +363,7 @@ def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
                 yield line.decode("utf-8", errors="replace").rstrip("\r")
     if rest:
         yield rest.decode("utf-8", errors="replace")
+
+
+if __name__ == "__main__":
+    guard(Path(sys.argv[1]), sys.argv[2], ProcessIdentity(int(sys.argv[3]), int(sys.argv[4])))

@@ -84,9 +84,9 @@ def stop_with_callers() -> None:
             signal.signal(quiet, signal.SIG_IGN)  # the stop itself is not interrupted
         raise StopRequest(signal.Signals(number).name)
 
-    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    for number in (signal.SIGTERM, signal.SIGINT, *(() if ignored else (signal.SIGHUP,))):
-        signal.signal(number, on_signal)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` and background jobs of scripts want it
+            signal.signal(number, on_signal)
 
     def watch() -> None:
         while all(is_alive(caller) for caller in callers):

@@ -44,8 +44,13 @@ def consumer():
 
     use()
 
+@dag(schedule=PartitionedAtRuntime())
+def victim():
+    CommandOperator(task_id="hang", module="slow_command", arguments=["for ever"])
+
 producer()
 consumer()
+victim()
 """
 
 COMMAND = """
@@ -59,7 +64,7 @@ with journal.open("a") as file:
     file.write(f"start {os.getpid()} {child.pid}\\n")
 print("working", sys.argv[1:], flush=True)
 assert not [name for name in os.environ if name.startswith("AIRFLOW__")], "Airflow's secrets"
-if len(journal.read_text().splitlines()) == 1:
+if "for ever" in sys.argv or len(journal.read_text().splitlines()) == 1:
     time.sleep(300)  # the first attempt is the one that gets killed
 Path(os.environ["FORGE_RESULT"]).write_text(json.dumps({"release_id": "r1", "published": True}))
 with journal.open("a") as file:
@@ -67,8 +72,9 @@ with journal.open("a") as file:
 """
 
 DRIVER = """
-import sys, time
+import os, sys, time
 from pathlib import Path
+from forge_airflow.process import identity_of
 from forge.config import load_settings
 from forge_airflow.supervisor import running_instance, stop_with_callers
 
@@ -77,7 +83,7 @@ settings = load_settings("demo").model_copy(update={"home": home})
 stop_with_callers()
 with running_instance(settings, print, Path(dags)) as running:
     rest = running.rest
-    while not {"producer", "consumer"} <= rest.dag_ids():
+    while not {"producer", "consumer", "victim"} <= rest.dag_ids():
         assert not rest.import_errors(), rest.import_errors()
         time.sleep(0.5)
     rest.unpause("producer")
@@ -96,6 +102,19 @@ with running_instance(settings, print, Path(dags)) as running:
             break
         time.sleep(0.5)
     print("CONSUMER", [run["state"] for run in consumers], flush=True)
+
+    rest.unpause("victim")
+    run_id = rest.trigger("victim", night)
+    task = f"/dags/victim/dagRuns/{run_id}/taskInstances/hang"
+    journal = Path(os.environ["JOURNAL"])
+    while len(journal.read_text().splitlines()) < 4:
+        time.sleep(0.5)
+    rest.call("PATCH", task, json={"new_state": "failed"})
+    pids = [int(pid) for pid in journal.read_text().splitlines()[-1].split()[1:]]
+    deadline = time.monotonic() + 60
+    while any(identity_of(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    print("VICTIM", [identity_of(pid) for pid in pids], rest.call("GET", task)["state"], flush=True)
 """
 
 
@@ -166,7 +185,8 @@ def test_a_killed_instance_leaves_nothing_and_its_run_is_taken_up(home: Path) ->
     assert " 1\n" in text[text.index("RUN") :], "the unfinished run was found"
     assert "PRODUCER success" in text
     assert "CONSUMER ['success']" in text, "the asset event started the consumer, once, for the same night"
-    assert [line.split()[0] for line in journal.read_text().splitlines()] == ["start", "start", "done"]
+    assert [line.split()[0] for line in journal.read_text().splitlines()] == ["start", "start", "done", "start"]
+    assert "VICTIM [None, None] failed" in text, "a task that is marked failed takes its command with it"
     assert instance_processes(home) == set(), "a clean stop leaves nothing either"
     result = home / "airflow" / "results" / "producer" / NIGHT / "work.json"
     assert json.loads(result.read_text()) == {"release_id": "r1", "published": True}

@@ -159,6 +159,28 @@ def test_a_broken_record_is_no_obstacle(tmp_path: Path, content: str) -> None:
     assert not process.record_path(tmp_path, "a").exists()
 
 
+def test_the_guard_finishes_what_a_killed_caller_could_not(tmp_path: Path, stray: list[ProcessIdentity]) -> None:
+    parent_code = f"""
+import os, sys
+from pathlib import Path
+from forge_airflow.process import Job
+job = Job(Path({str(tmp_path)!r}), "a", [sys.executable, "-c", {TREE!r}], dict(os.environ), Path("/"))
+job.start()
+job.relay(lambda line: print(line, flush=True))
+"""
+    parent = subprocess.Popen([sys.executable, "-c", parent_code], env=environment(), stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    grandchild = identity_of(int(parent.stdout.readline().split()[1]))
+    assert grandchild is not None
+    stray.append(grandchild)
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    assert wait_until(lambda: not is_alive(grandchild), 10), "it ignores SIGTERM and is in a session of its own"
+    token = process.job_token(tmp_path, "a")
+    assert wait_until(lambda: not process.marked_processes(process.GUARD_VARIABLE, token), 5), "the guard is gone too"
+
+
 def test_a_child_dies_with_a_parent_that_is_killed(tmp_path: Path, stray: list[ProcessIdentity]) -> None:
     parent_code = f"""
 import os, sys
