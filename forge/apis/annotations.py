@@ -78,7 +78,11 @@ def _subscript(node: ast.Subscript) -> dict[str, Any] | None:
     if kind == "array":
         if base.lower() == "tuple" and not (len(inner) == 2 and _is_ellipsis(inner[1])):
             items = [_convert(item) for item in inner]
-            return {"type": "array", "prefixItems": [item or {} for item in items]} if all(i is not None for i in items) else None
+            return (
+                {"type": "array", "prefixItems": [item or {} for item in items]}
+                if all(i is not None for i in items)
+                else None
+            )
         items_of = _convert(inner[0])
         return {"type": "array", "items": items_of} if items_of is not None else None
     if kind == "object" and len(inner) == 2:
@@ -114,8 +118,10 @@ def _union(nodes: list[ast.expr]) -> dict[str, Any] | None:
 
 def schema_of_prose(annotation: str) -> dict[str, Any]:
     """As :func:`schema_of` for a type written for people ("int, optional", "list of str"): its leading plain type, if
-    there is one, and always the text as ``x-annotation`` unless it says no more than the type."""
+    there is one, and the text as ``x-type`` unless it says no more than the type."""
     text = " ".join(annotation.split()).strip("`")
+    if text.startswith("(") and text.endswith(")"):
+        text = text[1:-1]  # griffe turns "{a, b}" into a tuple
     schema = schema_of(text)
     if "x-annotation" not in schema:
         return schema
@@ -123,8 +129,8 @@ def schema_of_prose(annotation: str) -> dict[str, Any]:
     if match and not re.search(r"\bor\b|\||\bof\b|\{", text[match.end() :]):
         rest = re.sub(r"[\s,;.()*`]+|optional|defaults? (?:to|is|=)?\s*\S*|default[:=]?\s*\S*", "", text[match.end() :])
         plain = {"type": _TYPES[match.group(1).lower()]}
-        return plain if not rest else {**plain, **schema}
-    return schema
+        return plain if not rest else {**plain, "x-type": schema["x-annotation"]}
+    return {"x-type": schema["x-annotation"]}
 
 
 def default_of(text: str) -> dict[str, Any]:

@@ -44,7 +44,9 @@ class BotocoreOptions(BaseModel):
 
     services: tuple[str, ...] = Field(("*",), description="patterns of service folder names that are read")
     denied: tuple[str, ...] = Field((), description="patterns of service folder names that are left out")
-    folder: str | None = Field(None, description="another folder of service models; below the artifact where one is named")
+    folder: str | None = Field(
+        None, description="another folder of service models; below the artifact where one is named"
+    )
 
 
 def list_items(name: str, source: SourceSettings, settings: Settings) -> Iterator[Item]:
@@ -173,7 +175,8 @@ def _entity(
     parameters = {"type": "object", "properties": {}, **parameters}
     parameters.pop("description", None)
     errors = tuple(
-        ApiError(error["shape"], cut(expander.documentation(error["shape"]), 600)) for error in operation.get("errors", ())
+        ApiError(error["shape"], cut(expander.documentation(error["shape"]), 600))
+        for error in operation.get("errors", ())
     )
     return ApiEntity(
         provider="aws",

@@ -23,14 +23,31 @@ _NUMPY = re.compile(
     r"^[ \t]*(?:Parameters|Other Parameters|Returns|Yields|Raises|Examples|Attributes|Notes|Warns|See Also|Methods)[ \t]*\n[ \t]*-{3,}[ \t]*$",
     re.MULTILINE,
 )
-_SPHINX = re.compile(r"^[ \t]*:(?:param|parameter|arg|argument|key|keyword|type|returns?|rtype|raises?|ivar|var)\b[^\n:]*:", re.MULTILINE)
+_SPHINX = re.compile(
+    r"^[ \t]*:(?:param|parameter|arg|argument|key|keyword|type|returns?|rtype|raises?|ivar|var)\b[^\n:]*:", re.MULTILINE
+)
 _GOOGLE = re.compile(
     r"^[ \t]*(?:Args|Arguments|Params|Parameters|Keyword Args|Keyword Arguments|Returns|Return|Yields|Raises|Examples?|Attributes):{1,2}[ \t]*$",
     re.MULTILINE,
 )
-_DOUBLE_COLON = re.compile(r"^([ \t]*)(Examples?|Args|Arguments|Returns|Raises)::[ \t]*$", re.MULTILINE)
-_GOOGLE_PARAMETERS_ALIAS = re.compile(r"^([ \t]*)(?:Parameters|Params):[ \t]*$", re.MULTILINE)
+_LOOSE_HEADING = re.compile(
+    r"^([ \t]*)(Example|Examples|Args|Arguments|Params|Parameters|Returns?|Raises|Yields):{1,2}[ \t]*\n(?:[ \t]*\n)*",
+    re.MULTILINE,
+)
+_HEADINGS = {"Example": "Examples", "Params": "Args", "Parameters": "Args", "Return": "Returns"}
 _ROLE = re.compile(r":(?:[a-zA-Z]+:)?[a-zA-Z]+:`(~?)([^`<]*?)\s*(?:<[^`>]*>)?`")
+_DIRECTIVE = re.compile(
+    r"^([ \t]*)\.\. (versionadded|versionchanged|deprecated|note|warning|important|tip|seealso|caution)::[ \t]*(.*)$",
+    re.MULTILINE,
+)
+_DIRECTIVES = {
+    "versionadded": "New in version", "versionchanged": "Changed in version", "deprecated": "Deprecated since version",
+    "note": "Note:", "warning": "Warning:", "important": "Important:", "tip": "Tip:", "seealso": "See also:", "caution": "Caution:",
+}  # fmt: skip
+_EQUALS_HEADING = re.compile(
+    r"^([ \t]*)(Parameters|Returns|Raises|Examples|Notes|See Also|References|Attributes|Yields)([ \t]*\n)([ \t]*)={3,}[ \t]*\n(?:[ \t]*\n)*",
+    re.MULTILINE,
+)
 _FENCE = re.compile(r"^[ \t]*```[a-zA-Z0-9_+-]*[ \t]*$\n?", re.MULTILINE)
 
 
@@ -69,12 +86,16 @@ def guess_style(docstring: str) -> Style | None:
 def sections_of(docstring: griffe.Docstring) -> Sections:
     """The parts of one docstring. A docstring that no parser understands is all text; nothing is raised for it."""
     value = docstring.value[:MAX_DOCSTRING_CHARACTERS]
+    if "===" in value:  # SymPy underlines NumPy's headings this way
+        value = _EQUALS_HEADING.sub(r"\1\2\3\4-----\n", value)
     style = guess_style(value)
     if style is None:
         return _plain(value)
     if style == "google":
-        value = _DOUBLE_COLON.sub(r"\1\2:", value)
-        value = _GOOGLE_PARAMETERS_ALIAS.sub(r"\1Args:", value)
+        # "Examples::" and an empty line below a heading are common; griffe takes neither for a section
+        value = _LOOSE_HEADING.sub(
+            lambda match: f"{match.group(1)}{_HEADINGS.get(match.group(2), match.group(2))}:\n", value
+        )
     docstring.value = value
     try:
         if style == "sphinx":
@@ -87,9 +108,13 @@ def sections_of(docstring: griffe.Docstring) -> Sections:
 
 
 def clean(text: str) -> str:
-    """Sphinx roles as code (``:class:`~a.B``` -> ```a.B```), no trailing blanks; indentation stays."""
+    """Sphinx roles as code, version and note directives as words, no trailing blanks; indentation stays."""
     if ":`" in text:
         text = _ROLE.sub(lambda match: f"`{match.group(2)}`", text)
+    if ".. " in text:
+        text = _DIRECTIVE.sub(
+            lambda match: f"{match.group(1)}{_DIRECTIVES[match.group(2)]} {match.group(3)}".rstrip(), text
+        )
     return "\n".join(line.rstrip() for line in text.strip("\n").split("\n")).rstrip()
 
 
@@ -183,7 +208,9 @@ def _examples(parts: list[tuple[Any, str]]) -> Iterator[ApiExample]:
 
 def _looks_like_code(text: str) -> bool:
     lines = [line for line in text.split("\n") if line.strip()]
-    return sum(1 for line in lines if re.search(r"[=(\[]\S|^\s*(?:import|from|with|def|class|for|#) ", line)) * 2 > len(lines)
+    return sum(1 for line in lines if re.search(r"[=(\[]\S|^\s*(?:import|from|with|def|class|for|#) ", line)) * 2 > len(
+        lines
+    )
 
 
 def split_session(block: str) -> tuple[str, str, str]:
@@ -197,4 +224,8 @@ def split_session(block: str) -> tuple[str, str, str]:
     margin = len(lines[starts[0]]) - len(lines[starts[0]].lstrip())
     session = [line[margin:] if not line[:margin].strip() else line.lstrip() for line in lines]
     last = prompts[-1] + 1
-    return "\n".join(lines[: starts[0]]).strip("\n"), "\n".join(session[starts[0] : last]), "\n".join(session[last:]).rstrip()
+    return (
+        "\n".join(lines[: starts[0]]).strip("\n"),
+        "\n".join(session[starts[0] : last]),
+        "\n".join(session[last:]).rstrip(),
+    )

@@ -8,14 +8,15 @@ that its distribution exports it by: ``torch.nn.Linear``, not ``torch.nn.modules
 from __future__ import annotations
 
 import csv
+import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import Distribution, distributions
 from importlib.util import decode_source
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,15 +30,14 @@ from forge.schema import ApiEntity, Decision, Item, content_hash
 from forge.text.licenses import license_of_distribution
 from forge.text.markup import cut, first_sentence
 
-if TYPE_CHECKING:
-    import griffe
-
 STEP = "parse_apis"
 READER_VERSION = "1"
 """Part of every content hash: raise it when this module makes something else of the same files."""
 
 _MAX_FILE_BYTES = 4_000_000
-_TEST_PARTS = frozenset({"tests", "test", "conftest", "_vendor", "_vendored", "vendor", "vendored", "third_party", "extern", "externals"})
+_TEST_PARTS = frozenset(
+    {"tests", "test", "conftest", "_vendor", "_vendored", "vendor", "vendored", "third_party", "extern", "externals"}
+)
 
 
 class PythonPackagesOptions(BaseModel):
@@ -46,9 +46,13 @@ class PythonPackagesOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     denied: tuple[str, ...] = Field((), description="distribution names that are left out; case and -_. do not matter")
-    packages: tuple[str, ...] | None = Field(None, description="only these distributions; default: all that are installed")
+    packages: tuple[str, ...] | None = Field(
+        None, description="only these distributions; default: all that are installed"
+    )
     folder: str | None = Field(None, description="another site-packages folder; below the artifact where one is named")
-    split_bytes: int = Field(3_000_000, gt=0, description="a distribution with more Python code is divided into several items")
+    split_bytes: int = Field(
+        3_000_000, gt=0, description="a distribution with more Python code is divided into several items"
+    )
 
 
 def list_items(name: str, source: SourceSettings, settings: Settings) -> Iterator[Item]:
@@ -126,16 +130,32 @@ class Recorded:
     files: tuple[RecordedFile, ...]
 
     def groups(self, split_bytes: int) -> dict[str, list[RecordedFile]]:
-        """Files by the sub-package below their common folder; all in "" when the distribution is small."""
+        """Files by sub-package of the largest top-level package ("nn"; "" for what lies directly in it) and by further
+        top-level packages; all in "" when the distribution is small. A sub-package of many times the size is divided
+        again, by the first letter of the next part ("models/b*")."""
         if sum(file.size_bytes for file in self.files) <= split_bytes:
             return {"": list(self.files)}
+        sizes: dict[str, int] = {}
+        for file in self.files:
+            top = file.path.split("/", 1)[0]
+            sizes[top] = sizes.get(top, 0) + file.size_bytes
+        main = max(sorted(sizes), key=lambda top: sizes[top])
         folders = [PurePosixPath(file.path).parent.parts for file in self.files]
+        inside = [folder for folder in folders if folder and folder[0] == main]
         common = 0
-        while all(len(folder) > common and folder[common] == folders[0][common] for folder in folders):
+        while inside and all(len(folder) > common and folder[common] == inside[0][common] for folder in inside):
             common += 1
         groups: dict[str, list[RecordedFile]] = {}
         for file, folder in zip(self.files, folders, strict=True):
-            groups.setdefault(folder[common] if len(folder) > common else "", []).append(file)
+            level = common if folder and folder[0] == main else 0
+            groups.setdefault(folder[level] if len(folder) > level else "", []).append(file)
+        for name in [
+            name for name, files in groups.items() if name and sum(f.size_bytes for f in files) > 4 * split_bytes
+        ]:
+            for file in groups.pop(name):
+                rest = PurePosixPath(file.path).parts[common + 1 :]
+                part = f"{name}/{rest[0][0]}*" if len(rest) > 1 else name
+                groups.setdefault(part, []).append(file)
         return groups
 
 
@@ -148,7 +168,7 @@ def _recorded(distribution: Distribution) -> Recorded | None:
     metadata = ""
     for row in csv.reader(text.splitlines()):
         path = row[0].replace("\\", "/") if row else ""
-        if path.endswith(".dist-info/RECORD"):
+        if path.endswith(".dist-info/RECORD") and path.count("/") == 1:  # vendored distributions have one, too
             metadata = path.removesuffix("/RECORD")
         if not path.endswith(".py") or path.startswith(("../", "/")) or ".." in PurePosixPath(path).parts:
             continue
@@ -163,7 +183,10 @@ def _recorded(distribution: Distribution) -> Recorded | None:
 def _is_read(path: str) -> bool:
     parts = PurePosixPath(path).with_suffix("").parts
     return not any(
-        part in _TEST_PARTS or part.startswith("test_") or part.endswith(("_test", "_tests", "-stubs")) or not part.isidentifier()
+        part in _TEST_PARTS
+        or part.startswith("test_")
+        or part.endswith(("_test", "_tests", "-stubs"))
+        or not part.isidentifier()
         for part in parts
     )
 
@@ -186,7 +209,11 @@ def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterato
             continue
         try:
             code = _read_source(Path(recorded.root) / file.path)
-            tree = visit(module, Path(recorded.root) / file.path, code) if '"""' in code or "'''" in code or 'r"' in code else None
+            tree = (
+                visit(module, Path(recorded.root) / file.path, code)
+                if '"""' in code or "'''" in code or 'r"' in code
+                else None
+            )
         except (OSError, SyntaxError, ValueError, RecursionError, MemoryError, UnicodeError) as error:
             detail = f"{type(error).__name__}: {error}".replace(recorded.root, "")
             yield Decision(item.source, f"{item.item_id}#{module}", STEP, "malformed_source", detail)
@@ -228,6 +255,8 @@ def _read_source(path: Path) -> str:
 def visit(module: str, path: Path, code: str) -> Any:
     """griffe's tree of one module. Raises SyntaxError, ValueError, RecursionError for what Python cannot parse."""
     import griffe
+
+    logging.getLogger("griffe").setLevel(logging.CRITICAL)  # it reports every annotation that it cannot resolve
 
     package, _, last = module.rpartition(".")
     parent = None
@@ -332,11 +361,19 @@ def _signature(call: Any, kind: str, owner: Any) -> list[_Parameter] | None:
             return [
                 _Parameter(name, str(member.annotation), None if member.value is None else str(member.value))
                 for name, member in owner.members.items()
-                if not member.is_alias and member.kind.value == "attribute" and member.annotation is not None and is_public(name)
+                if not member.is_alias
+                and member.kind.value == "attribute"
+                and member.annotation is not None
+                and is_public(name)
             ]
         return None
     parameters = list(call.parameters)
-    if kind in {"class", "method"} and "staticmethod" not in call.labels and parameters and parameters[0].name in {"self", "cls", "mcs", "klass"}:
+    if (
+        kind in {"class", "method"}
+        and "staticmethod" not in call.labels
+        and parameters
+        and parameters[0].name in {"self", "cls", "mcs", "klass"}
+    ):
         parameters = parameters[1:]
     stars = {"variadic positional": "*", "variadic keyword": "**"}
     return [
@@ -346,10 +383,13 @@ def _signature(call: Any, kind: str, owner: Any) -> list[_Parameter] | None:
             None if entry.default is None or (entry.kind and entry.kind.value in stars) else str(entry.default),
         )
         for entry in parameters
+        if is_public(entry.name) or entry.default is None
     ]
 
 
-def _parameters(signature: Sequence[_Parameter] | None, documented: Sequence[Described], open_ended: bool) -> dict[str, Any]:
+def _parameters(
+    signature: Sequence[_Parameter] | None, documented: Sequence[Described], open_ended: bool
+) -> dict[str, Any]:
     """JSON Schema of the call. Documented names that the signature lacks are added when it can take them."""
     told: dict[str, Described] = {}
     for entry in documented:
@@ -392,7 +432,11 @@ def _returns(call: Any, sections: Sections) -> dict[str, Any]:
     described = [entry for entry in sections.returns if entry.description or entry.annotation]
     if len(described) > 1:
         values = [
-            {**({"title": entry.name} if entry.name else {}), **schema_of_prose(entry.annotation), "description": entry.description}
+            {
+                **({"title": entry.name} if entry.name else {}),
+                **schema_of_prose(entry.annotation),
+                "description": entry.description,
+            }
             for entry in described
         ]
         return {"type": "array", "prefixItems": values}

@@ -73,7 +73,9 @@ class Exports:
                 starred = (called in listed or not listed) if hop == 0 else True
                 if starred and is_public(called):
                     # a package that defines or imports the name itself shows that, not what the star brought
-                    following += [(p, called) for p in self._starred.get(place, ()) if f"{p}.{called}" not in self._explicit]
+                    following += [
+                        (p, called) for p in self._starred.get(place, ()) if f"{p}.{called}" not in self._explicit
+                    ]
             frontier = following
         public = [path for path in reached if all(is_public(part) for part in path.split("."))]
         public = [path for path in public if path == f"{module}.{name}" or path not in self._modules]
