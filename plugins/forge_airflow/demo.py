@@ -158,7 +158,11 @@ class Demo:
             self.rest.unpause(dag_id)
 
     def _take_up_or_trigger(self, dag_id: str) -> str:
-        unfinished = [run for run in self.rest.runs(dag_id, self.partition_key) if _active(run)]
+        active = [run for run in self.rest.all_runs(dag_id) if _active(run)]
+        for run in active:
+            if run["partition_key"] != self.partition_key:
+                self.console.print(f"{dag_id}: the unfinished run of night {run['partition_key']} is finished first")
+        unfinished = [run for run in active if run["partition_key"] == self.partition_key]
         if unfinished:
             run_id = str(unfinished[0]["dag_run_id"])
             self.rest.clear_failed(dag_id, run_id)  # a killed demo may have taken its tasks down with it

@@ -94,10 +94,15 @@ class AirflowRest:
         """Let a DAG run."""
         self.call("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
 
+    def all_runs(self, dag_id: str) -> list[dict[str, Any]]:
+        """The newest hundred runs of a DAG, newest first."""
+        params = {"limit": 100, "order_by": "-run_after"}
+        found: list[dict[str, Any]] = self.call("GET", f"/dags/{dag_id}/dagRuns", params=params)["dag_runs"]
+        return found
+
     def runs(self, dag_id: str, partition_key: str) -> list[dict[str, Any]]:
-        """Runs of a DAG for one partition, newest first."""
-        found = self.call("GET", f"/dags/{dag_id}/dagRuns", params={"limit": 100, "order_by": "-run_after"})["dag_runs"]
-        return [run for run in found if run["partition_key"] == partition_key]
+        """Those of them for one partition."""
+        return [run for run in self.all_runs(dag_id) if run["partition_key"] == partition_key]
 
     def trigger(self, dag_id: str, partition_key: str) -> str:
         """Start a run for a partition; returns its run id."""
