@@ -108,9 +108,10 @@ def preview(
         say()
     _print_rejects(found.rejects)
     licenses = ", ".join(f"{key or '(not stated)'} {count:,}" for key, count in sorted(found.licenses.items()))
+    say(f"{name}: {found.items_read:,} of {found.items:,} items read. Licences: {licenses or '-'}.")
     say(
-        f"{name}: {found.items_read:,} of {found.items:,} items read: {found.rows:,} rows, {found.rendered:,} documents, "
-        f"{len(found.rejects):,} rejects ({found.rejected_share:.1%}). Licences: {licenses or '-'}. Nothing was written."
+        f"{found.rows:,} rows, {found.rendered:,} documents, {len(found.rejects):,} rejects ({found.rejected_share:.1%})."
+        " Nothing was written."
     )
 
 
