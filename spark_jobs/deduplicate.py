@@ -25,11 +25,11 @@ ALL_PAIRS_BUCKET = 12
 BROADCAST_ROWS = 2_000_000
 
 _Batches = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
-_BANDS_SCHEMA = pa.schema([pa.field("key", pa.int64()), pa.field("doc_id", pa.string())])
-_SHINGLES_SCHEMA = pa.schema([pa.field("doc_id", pa.string()), pa.field("shingles", pa.binary())])
-_PAIRS_SCHEMA = pa.schema(
-    [pa.field("left", pa.string()), pa.field("right", pa.string()), pa.field("jaccard", pa.float64())]
-)
+_STRING, _INT, _FLOAT, _BYTES = pa.string(), pa.int64(), pa.float64(), pa.binary()
+_BANDS_SCHEMA = pa.schema([pa.field(name, kind) for name, kind in (("key", _INT), ("doc_id", _STRING))])
+_SHINGLES_SCHEMA = pa.schema([pa.field(name, kind) for name, kind in (("doc_id", _STRING), ("shingles", _BYTES))])
+_PAIRS_COLUMNS = (("left", _STRING), ("right", _STRING), ("jaccard", _FLOAT))
+_PAIRS_SCHEMA = pa.schema([pa.field(name, kind) for name, kind in _PAIRS_COLUMNS])
 
 
 def _run(context: Context) -> Mapping[str, Data]:
@@ -59,7 +59,12 @@ def guard_column() -> Column:
     return F.when(F.length("entity_key") > 0, entity).otherwise(F.concat_ws("\x1f", F.lit("no entity"), "kind", "form"))
 
 
-def find_duplicates(texts: DataFrame, narrow: DataFrame, minhash: MinHashSettings, min_jaccard: float) -> list[Member]:
+def find_duplicates(
+    texts: DataFrame,
+    narrow: DataFrame,
+    minhash: MinHashSettings,
+    min_jaccard: float,
+) -> list[Member]:
     """All members of all components. ``texts``: doc_id, text. ``narrow``: doc_id, text_key, split, characters, guard."""
     firsts = narrow.groupBy("guard", "text_key").agg(F.min("doc_id").alias("first"), F.count("*").alias("copies"))
     exact = (

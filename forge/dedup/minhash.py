@@ -48,17 +48,17 @@ class _WordHashes(dict[str, int]):
 _word_hashes = _WordHashes()
 
 
-def shingles(text: str, shingle_words: int) -> Hashes:
-    """The sorted distinct 64-bit shingle hashes of a text, shape (n,). Case and punctuation do not count.
+def words_of(text: str) -> list[str]:
+    """The lower-case words of a text: what shingles and n-grams are made of."""
+    return _WORD.findall(text.lower())
 
-    A text shorter than one shingle is one shingle; a text without words has none.
-    """
-    words = _WORD.findall(text.lower())
-    if not words:
+
+def ngram_hashes(words: Sequence[str], width: int) -> Hashes:
+    """The 64-bit hash of each run of ``width`` words, in order, shape (max(0, len(words) - width + 1),)."""
+    count = len(words) - width + 1
+    if count <= 0:
         return np.empty(0, dtype=np.uint64)
     hashes = np.fromiter(map(_word_hashes.__getitem__, words), dtype=np.uint64, count=len(words))
-    width = min(shingle_words, len(words))
-    count = len(words) - width + 1
     rolled = hashes[:count].copy()
     for offset in range(1, width):
         rolled *= _ROLL
@@ -66,7 +66,16 @@ def shingles(text: str, shingle_words: int) -> Hashes:
     rolled ^= rolled >> np.uint64(32)
     rolled *= np.uint64(0xD6E8FEB86659FD93)
     rolled ^= rolled >> np.uint64(32)
-    return np.unique(rolled)
+    return rolled
+
+
+def shingles(text: str, shingle_words: int) -> Hashes:
+    """The sorted distinct 64-bit shingle hashes of a text, shape (n,). Case and punctuation do not count.
+
+    A text shorter than one shingle is one shingle; a text without words has none.
+    """
+    words = words_of(text)
+    return np.unique(ngram_hashes(words, min(shingle_words, max(1, len(words)))))
 
 
 @lru_cache(maxsize=8)
