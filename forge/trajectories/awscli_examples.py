@@ -188,7 +188,7 @@ def _prose(lines: list[str]) -> Iterator[_Block]:
 def _plain(text: str) -> str:
     text = _ROLE.sub(r"\1", _LINK.sub(r"\1", text)).replace("``", "`")
     text = re.sub(r"\s*::\s*$", ":", text).replace("\\ ", "").strip()
-    return text[:-1] if text.endswith(".:") else text
+    return text[:-1] if text.endswith(".:") or text == ":" else text
 
 
 def _turns(blocks: list[_Block]) -> list[_Turn]:

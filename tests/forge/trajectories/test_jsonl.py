@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import orjson
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from forge.schema import Decision, Step, ToolCall, Trajectory, table_of
+from forge.trajectories import records as records_module
+from forge.trajectories.jsonl import read_trajectories
+
+WEATHER = {
+    "name": "weather",
+    "description": "The weather of a city.",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
+OPENAI = {
+    "tools": [{"type": "function", "function": WEATHER}],
+    "messages": [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "Weather in Oslo?"}]},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [
+                {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}
+            ],
+        },
+        {"role": "tool", "tool_call_id": "c1", "content": "rain"},
+        {"role": "assistant", "content": "Rain."},
+    ],
+}
+LEGACY = {
+    "functions": [WEATHER],
+    "messages": [
+        {"role": "user", "content": "Weather?"},
+        {"role": "assistant", "content": "", "function_call": {"name": "weather", "arguments": {"city": "Rome"}}},
+        {"role": "function", "name": "weather", "content": "sun"},
+    ],
+}
+GLAIVE = {
+    "tools": json.dumps([WEATHER]),
+    "system": "You help.",
+    "conversations": [
+        {"from": "human", "value": "Weather in Bonn and Kiel?"},
+        {
+            "from": "function_call",
+            "value": json.dumps([{"name": "weather", "arguments": {"city": city}} for city in ("Bonn", "Kiel")]),
+        },
+        {"from": "observation", "value": '[{"a": 1}]'},
+        {"from": "gpt", "value": "Fine."},
+    ],
+}
+
+
+def read(data: bytes, stated: str | None = "MIT") -> list[Trajectory | Decision]:
+    return list(read_trajectories(data, source="mine", item_id="a.jsonl", license=stated))
+
+
+def lines(*values: object) -> bytes:
+    return b"".join(orjson.dumps(value) + b"\n" for value in values)
+
+
+def test_openai_messages() -> None:
+    (found,) = read(lines(OPENAI))
+    assert isinstance(found, Trajectory)
+    assert found.task == "Weather in Oslo?"
+    assert found.tools == (WEATHER,)
+    assert found.steps[2] == Step("assistant", calls=(ToolCall("weather", {"city": "Oslo"}, "c1"),))
+    assert found.steps[3] == Step("tool", "rain", answers="c1")
+    assert found.outcome == "unknown"
+    assert found.license == "MIT"
+
+
+def test_legacy_function_calls_and_glaive_are_read_alike() -> None:
+    legacy, glaive = read(lines(LEGACY, GLAIVE))
+    assert isinstance(legacy, Trajectory)
+    assert legacy.steps[1].calls == (ToolCall("weather", {"city": "Rome"}),)
+    assert isinstance(glaive, Trajectory)
+    assert [call.arguments["city"] for call in glaive.steps[2].calls] == ["Bonn", "Kiel"]
+    assert glaive.steps[0] == Step("system", "You help.")
+
+
+def test_own_rows_come_back_as_they_were() -> None:
+    (first,) = read(lines(OPENAI))
+    assert isinstance(first, Trajectory)
+    (again,) = read(lines(table_of("trajectories", [first.row("2026-01-01")]).to_pylist()[0]))
+    assert isinstance(again, Trajectory)
+    assert again.trajectory_id == first.trajectory_id
+    assert again.row("k") == first.row("k")
+
+
+def test_the_records_license_counts_where_the_source_states_none() -> None:
+    (found,) = read(lines({**OPENAI, "license": "CC-BY-4.0"}), stated=None)
+    assert isinstance(found, Trajectory)
+    assert found.license == "CC-BY-4.0"
+    (found,) = read(lines(OPENAI), stated=None)
+    assert isinstance(found, Trajectory)
+    assert found.license == ""
+
+
+@pytest.mark.parametrize(
+    ("record", "outcome", "reward"),
+    [({"reward": 1.0}, "success", 1.0), ({"reward": 0}, "failure", 0.0), ({"success": False}, "failure", None),
+     ({"reward": 0.4}, "unknown", 0.4), ({"outcome": "success", "reward": 0}, "success", 0.0)],
+)  # fmt: skip
+def test_outcomes(record: dict[str, object], outcome: str, reward: float | None) -> None:
+    (found,) = read(lines({**OPENAI, **record}))
+    assert isinstance(found, Trajectory)
+    assert (found.outcome, found.reward) == (outcome, reward)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"{not json", "invalid_json"),
+        (b'"text"', "not_an_object"),
+        (lines({"messages": []}), "no_steps"),
+        (lines({"text": "prose"}), "unknown_layout"),
+        (lines({"messages": [{"role": "user", "content": "hi"}]}), "no_action"),
+        (lines({"messages": [{"role": "pope", "content": "hi"}]}), "malformed_record"),
+        (lines({"messages": ["hi"]}), "malformed_record"),
+        (lines({"conversations": [{"from": "function_call", "value": "weather()"}]}), "malformed_record"),
+        (lines({"messages": [{"role": "assistant", "tool_calls": [{"name": ""}]}]}), "malformed_record"),
+        (b'{"a":' * 70 + b"1" + b"}" * 70, "too_deeply_nested"),
+        (lines({"task": "t", "tools": [], "steps": [{"role": "assistant", "calls": [{"name": 3, "arguments": "{}"}]}]}),
+         "malformed_record"),
+        (lines({"messages": [{"role": "tool", "content": "?"}, *LEGACY["messages"]]}), "dangling_observation"),
+    ],
+)  # fmt: skip
+def test_a_bad_record_is_a_decision_with_its_line_and_the_others_are_read(line: bytes, reason: str) -> None:
+    before, bad, after = read(lines(OPENAI) + line.strip() + b"\n\n" + lines(LEGACY))
+    assert isinstance(before, Trajectory)
+    assert isinstance(after, Trajectory)
+    assert isinstance(bad, Decision)
+    assert (bad.reason, bad.item_id, bad.step) == (reason, "a.jsonl#2", "parse_trajectories")
+    assert bad.detail.startswith("line 2: ")
+
+
+def test_arguments_that_contradict_the_tools_schema() -> None:
+    record = json.loads(json.dumps(OPENAI).replace('\\"Oslo\\"', "7"))
+    (found,) = read(lines(record))
+    assert isinstance(found, Decision)
+    assert found.reason == "call_schema_mismatch"
+
+
+def test_one_json_array() -> None:
+    found = read(b"\xef\xbb\xbf \n" + orjson.dumps([OPENAI, 5, GLAIVE]))
+    assert [type(row).__name__ for row in found] == ["Trajectory", "Decision", "Trajectory"]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.ZstdCompressor().compress])
+def test_containers_whole_doubled_and_cut(pack: object) -> None:
+    assert callable(pack)
+    data = lines(*[OPENAI] * 3)
+    packed = pack(data)
+    assert all(isinstance(row, Trajectory) for row in read(packed))
+    assert len(read(packed + packed)) == 6
+    *rows, last = read(packed[:-5])
+    assert isinstance(last, Decision)
+    assert last.reason == "truncated_container"
+    assert all(isinstance(row, Trajectory) for row in rows)
+
+
+def test_a_cut_gzip_keeps_the_lines_before_the_cut() -> None:
+    data = lines(*({**OPENAI, "task": f"task {number} {number * 7919 % 99991}"} for number in range(2000)))
+    packed = gzip.compress(data)
+    *rows, last = read(packed[: len(packed) // 2])
+    assert len(rows) > 100
+    assert all(isinstance(row, Trajectory) for row in rows)
+    assert isinstance(last, Decision)
+    assert last.reason == "truncated_container"
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [(b"", "empty_file"), (b" \n\n", "empty_file"), (b"\x1f\x8bnope", "corrupt_container"),
+     (b"\x28\xb5\x2f\xfdnope" * 9, "corrupt_container"), (b"[1, 2", "invalid_json"),
+     (b"\xff\xfe{\x00}\x00", "invalid_json")],
+)  # fmt: skip
+def test_files_that_are_nothing(data: bytes, reason: str) -> None:
+    (found,) = read(data)
+    assert isinstance(found, Decision)
+    assert found.reason == reason
+
+
+def test_bombs_and_endless_lines_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records_module, "MAX_UNPACKED_BYTES", 4_000_000)
+    monkeypatch.setattr(records_module, "MAX_RECORD_BYTES", 1_000_000)
+    for pack in (gzip.compress, zstandard.ZstdCompressor().compress):
+        found = read(pack(b"x" * 50_000_000))
+        assert {row.reason for row in found if isinstance(row, Decision)} == {"oversized"}
+    long, after = read(b'{"messages": "' + b"x" * 2_000_000 + b'"}\n' + lines(OPENAI))
+    assert isinstance(long, Decision)
+    assert long.reason == "oversized"
+    assert isinstance(after, Trajectory)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    max_leaves=12,
+)
+calls = st.fixed_dictionaries({}, optional={"name": json_values, "arguments": json_values, "function": json_values})
+turns = st.fixed_dictionaries(
+    {},
+    optional={
+        "role": st.sampled_from(["user", "assistant", "tool", "function"]) | json_values,
+        "from": st.sampled_from(["human", "gpt", "function_call", "observation"]) | json_values,
+        **dict.fromkeys(("content", "value", "thought", "error", "answers", "tool_call_id"), json_values),
+        "tool_calls": st.lists(calls, max_size=2) | json_values,
+        "function_call": calls | json_values,
+        "calls": st.lists(calls, max_size=2) | json_values,
+    },
+)
+shaped = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys(("messages", "conversations", "traj", "steps"), st.lists(turns, max_size=4) | json_values),
+        **dict.fromkeys(("tools", "task", "reward", "outcome", "license", "system", "environment"), json_values),
+    },
+)
+
+
+@hypothesis_settings(max_examples=150, deadline=None)
+@given(st.lists(shaped | json_values, max_size=4))
+def test_the_reader_never_raises_on_json_and_its_rows_can_be_stored(values: list[object]) -> None:
+    for row in read(lines(*values), stated=None):
+        if isinstance(row, Trajectory):
+            table_of("trajectories", [row.row("2026-01-01")])
+        else:
+            table_of("decisions", [row.row("2026-01-01")])
+
+
+@hypothesis_settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=200), st.sampled_from([b"", b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"[", b"{"]))
+def test_the_reader_never_raises_on_bytes(data: bytes, start: bytes) -> None:
+    assert all(isinstance(row, Decision) for row in read(start + data))
+
+
+def test_real_samples() -> None:
+    glaive = Path(__file__).parents[4] / "shared" / "samples" / "glaive" / "data" / "glaive_toolcall_en_demo.json"
+    if not glaive.is_file():
+        pytest.skip("no ../shared/samples")
+    found = read(glaive.read_bytes())
+    kept = [row for row in found if isinstance(row, Trajectory)]
+    assert len(found) == 300
+    assert len(kept) == 152
+    assert {row.reason for row in found if isinstance(row, Decision)} == {"no_action", "call_schema_mismatch"}

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import orjson
+
+from forge.schema import CHAT_FORM, Step, ToolCall, Trajectory
+from forge.trajectories.render import MAX_TOOLS, TRANSCRIPT_FORM, render, render_version, shown_tools
+
+MAIL = {
+    "name": "send_email",
+    "description": "Sends an\n e-mail.",
+    "parameters": {
+        "type": "object",
+        "properties": {"to": {"type": "array"}, "cc": {"type": "array"}},
+        "required": ["to"],
+    },
+}
+MAILING = Trajectory(
+    task="Write to Ann.",
+    tools=(MAIL,),
+    steps=(
+        Step("user", "Write to Ann."),
+        Step("assistant", thought="Ann is ann@x.org.", calls=(ToolCall("send_email", {"to": ["ann@x.org"]}, "c1"),)),
+        Step("tool", "sent", answers="c1"),
+        Step("assistant", "Done."),
+    ),
+    outcome="success",
+    reward=1.0,
+    environment="mail",
+    license="MIT",
+    generator="ground_truth",
+    source="s",
+    item_id="i",
+)
+SHELL = replace(
+    MAILING,
+    task="List files.",
+    tools=({"name": "shell", "description": "Runs.", "parameters": {}},),
+    steps=(
+        Step("user", "List files."),
+        Step("assistant", calls=(ToolCall("shell", {"command": "ls \\\n  -a"}),)),
+        Step("tool", "a\nb\n"),
+        Step("assistant", calls=(ToolCall("shell", {"command": "pwd"}),)),
+        Step("tool", ""),
+        Step("assistant", "Then Python:", calls=(ToolCall("python", {"code": "def f():\n    return 1"}),)),
+        Step("tool", "", error="ValueError: no"),
+    ),
+)
+
+
+def texts(trajectory: Trajectory, max_characters: int = 100_000) -> dict[str, str]:
+    return {document.form: document.text for document in render(trajectory, 0.0, max_characters)}
+
+
+def test_transcript_of_function_calls() -> None:
+    assert texts(MAILING)[TRANSCRIPT_FORM] == (
+        "Tools:\n- send_email(cc?: array, to: array): Sends an e-mail.\n\n"
+        "Task: Write to Ann.\n\n"
+        'Thought: Ann is ann@x.org.\nAction: send_email {"to":["ann@x.org"]}\nsent\n\n'
+        "Assistant: Done.\n"
+    )
+
+
+def test_transcript_of_prompts() -> None:
+    assert texts(SHELL)[TRANSCRIPT_FORM] == (
+        "Task: List files.\n\n$ ls \\\n  -a\na\nb\n$ pwd\n\n"
+        "Assistant: Then Python:\n>>> def f():\n...     return 1\nError: ValueError: no\n"
+    )
+
+
+def test_chat_messages() -> None:
+    chat = orjson.loads(texts(MAILING)[CHAT_FORM])
+    assert chat["tools"] == [{"type": "function", "function": MAIL}]
+    assert chat["messages"] == [
+        {"role": "user", "content": "Write to Ann."},
+        {
+            "role": "assistant",
+            "content": "Ann is ann@x.org.",
+            "tool_calls": [
+                {"id": "c1", "type": "function", "function": {"name": "send_email", "arguments": {"to": ["ann@x.org"]}}}
+            ],
+        },
+        {"role": "tool", "content": "sent", "tool_call_id": "c1"},
+        {"role": "assistant", "content": "Done."},
+    ]
+
+
+def test_a_chat_without_a_user_starts_with_the_task() -> None:
+    chat = orjson.loads(texts(replace(MAILING, steps=MAILING.steps[1:]))[CHAT_FORM])
+    assert chat["messages"][0] == {"role": "user", "content": "Write to Ann."}
+    assert texts(replace(MAILING, steps=MAILING.steps[1:]))[TRANSCRIPT_FORM].startswith("Task: Write to Ann.\n\nTools:")
+
+
+def test_documents_are_trajectories_of_one_split_that_depends_on_the_task_only() -> None:
+    other = replace(MAILING, steps=(*MAILING.steps[:-1], Step("assistant", "It is sent.")), item_id="j", reward=0.0)
+    for share in (0.0, 0.3, 0.5, 0.7, 1.0):
+        splits = {document.split for run in (MAILING, other) for document in render(run, share, 10_000)}
+        assert len(splits) == 1
+    assert {document.kind for document in render(MAILING, 0.0, 10_000)} == {"trajectory"}
+    assert {document.entity_key for document in render(MAILING, 0.0, 10_000)} == {None}
+
+
+def test_shown_tools_hold_every_called_tool_and_few_others() -> None:
+    many = tuple({**MAIL, "name": f"tool_{number}"} for number in range(30))
+    shown = shown_tools(replace(MAILING, tools=(*many, MAIL)))
+    assert len(shown) == MAX_TOOLS
+    assert MAIL in shown
+    assert shown == sorted(shown, key=lambda tool: str(tool["name"]))
+    called = tuple(Step("assistant", calls=(ToolCall(f"tool_{number}", {}),)) for number in range(30))
+    assert len(shown_tools(replace(MAILING, tools=(*many, MAIL), steps=called))) == 30
+    assert shown_tools(replace(MAILING, tools=(MAIL, *many[::-1]))) == shown, "the order of the source does not matter"
+
+
+def test_what_is_too_long_loses_the_middle_of_observations_then_its_last_steps() -> None:
+    steps = [Step("user", "Go.")]
+    for number in range(50):
+        steps += [Step("assistant", calls=(ToolCall("shell", {"command": f"c{number}"}),)), Step("tool", "o" * 9000)]
+    long = replace(SHELL, task="Go.", steps=tuple(steps))
+    for limit in (1500, 5000, 20_000):
+        documents = texts(long, limit)
+        assert set(documents) == {TRANSCRIPT_FORM, CHAT_FORM}
+        assert all(len(text) <= limit for text in documents.values())
+        assert "characters left out" in documents[TRANSCRIPT_FORM]
+        messages = orjson.loads(documents[CHAT_FORM])["messages"]
+        assert any("tool_calls" in message for message in messages)
+        assert messages[-1]["role"] != "user"
+    assert set(texts(long, 60)) == {TRANSCRIPT_FORM}, "no chat where not one action fits"
+
+
+def test_render_version_is_a_hash() -> None:
+    assert render_version() == render_version()
+    assert len(render_version()) == 32
