@@ -18,7 +18,6 @@ code and general text into a published release.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import CronPartitionTimetable, dag, task
@@ -32,7 +31,6 @@ SETTINGS = settings_of()
 
 @dag(
     schedule=CronPartitionTimetable(SETTINGS.airflow.schedule, timezone="UTC", key_format="%Y-%m-%d"),
-    start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
     params=corpus_params(SETTINGS),

@@ -30,6 +30,8 @@ from forge_airflow.supervisor import Running
 DAGS = ("train_classifier", "corpus_refresh", "train_model")
 FINAL_STAGE = "III"
 POLL_SECONDS = 1.0
+MISSED_RUN_SECONDS = 4.0
+"""How long the scheduler may take to start a run that it missed: some of its loops."""
 LOG_EVERY_SECONDS = 15.0
 """How often a log file, which cannot redraw a line, gets a line of progress."""
 
@@ -138,6 +140,7 @@ class Demo:
             self._follow("train_classifier", self._take_up_or_trigger("train_classifier"))
         # Runs of train_model that were there before this drive are not the one that the new release starts.
         known = {run["dag_run_id"] for run in self.rest.runs("train_model", self.partition_key) if not _active(run)}
+        self.rest.unpause("train_model")
         refresh = self._take_up_or_trigger("corpus_refresh")
         self._follow("corpus_refresh", refresh)
         training = self._training_run(refresh, known)
@@ -154,10 +157,13 @@ class Demo:
             if time.monotonic() > deadline:
                 raise DemoFailed(f"the dag-processor did not load {', '.join(sorted(missing))}")
             time.sleep(POLL_SECONDS)
-        for dag_id in DAGS:
-            self.rest.unpause(dag_id)
 
     def _take_up_or_trigger(self, dag_id: str) -> str:
+        self.rest.unpause(dag_id)
+        # An Airflow that was down at night starts the missed run for tonight by itself: that one is taken then.
+        deadline = time.monotonic() + MISSED_RUN_SECONDS
+        while not any(map(_active, self.rest.runs(dag_id, self.partition_key))) and time.monotonic() < deadline:
+            time.sleep(0.5)
         active = [run for run in self.rest.all_runs(dag_id) if _active(run)]
         for run in active:
             if run["partition_key"] != self.partition_key:
@@ -243,7 +249,9 @@ class Demo:
             seconds = f"  {task['duration']:.1f} s" if task["duration"] and state in FINAL_STATES else ""
             self.console.print(f"{datetime.now(UTC):%H:%M:%S}  {task['task_id']:<16} {state}{seconds}", highlight=False)
             if state == "up_for_retry":
-                self.console.print(log_tail(self.settings, task, lines=8), markup=False, highlight=False)
+                self.console.print(
+                    log_tail(self.settings, task, lines=8), markup=False, highlight=False, soft_wrap=True
+                )
 
     @contextmanager
     def _status(self, title: str) -> Iterator[Callable[[str], None]]:

@@ -232,6 +232,11 @@ class SparkJobsOperator(CommandOperator):
         night = ["--partition-key", PARTITION_TEMPLATE, "--run-id", "{{ run_id }}"]
         super().__init__(module="spark_jobs", arguments=[*jobs, *night], **kwargs)
 
+    def execute(self, context: Context) -> dict[str, Any] | None:
+        """Start without an address of Spark's web interface, then as every command."""
+        context["ti"].xcom_push(key=SPARK_INTERFACE_KEY, value="")
+        return super().execute(context)
+
     def on_line(self, line: str, context: Context) -> None:
         """Also keep the address of Spark's web interface, as soon as the application says it."""
         super().on_line(line, context)

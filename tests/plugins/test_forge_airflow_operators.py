@@ -19,6 +19,7 @@ from airflow.sdk import RetryAction
 from airflow.sdk.exceptions import AirflowFailException
 
 from forge_airflow import operators
+from forge_airflow.links import SPARK_INTERFACE_KEY
 from forge_airflow.operators import CommandOperator, SparkJobsOperator
 from forge_airflow.process import identity_of, is_alive, process_state
 
@@ -201,6 +202,9 @@ def test_the_spark_interface_is_linked_while_the_job_runs(home: Path, tmp_path: 
     given = context()
     made.execute(given)
     assert set(given["ti"].pushed.values()) == {"http://127.0.0.1:4040"}
+    (tmp_path / "a_command.py").write_text("")
+    made.execute(given)
+    assert given["ti"].pushed[SPARK_INTERFACE_KEY] == "", "the address of an earlier try is forgotten"
 
 
 def test_spark_jobs_share_the_pool() -> None:
