@@ -15,7 +15,9 @@ _TYPES = {
     "boolean": "boolean", "number": "number", "bytes": "string",
 }  # fmt: skip
 _MAX_CHARACTERS = 300
-_PLAIN_TYPE = re.compile(r"^(?:an? )?:?[`:\w]*?`?~?(str|string|int|integer|float|bool|boolean|list|dict|tuple)`?\b", re.IGNORECASE)  # fmt: skip
+_PLAIN_TYPE = re.compile(
+    r"^(?:an? )?:?[`:\w]*?`?~?(str|string|int|integer|float|bool|boolean|list|dict|tuple)`?\b", re.IGNORECASE
+)
 
 
 def schema_of(annotation: str) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def _data_folder(source: SourceSettings, options: BotocoreOptions, settings: Set
 
 
 def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterator[ApiEntity | Decision]:  # noqa: ARG001
-    """Every operation of one service, by name; a :class:`Decision` for a model or an operation that is not understood."""
+    """Every operation of one service, by name; a :class:`Decision` for what is not understood."""
     path = Path(item.locator["model"])
     try:
         model = _load(path)
@@ -127,8 +127,7 @@ def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterato
 
 
 def _load(path: Path) -> dict[str, Any]:
-    opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
-    with opened as stream:
+    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
         data = stream.read(_MAX_MODEL_BYTES + 1)
     if len(data) > _MAX_MODEL_BYTES:
         raise ValueError(f"the model has more than {_MAX_MODEL_BYTES} bytes")

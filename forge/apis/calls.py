@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import keyword
+import json
 import pprint
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from keyword import iskeyword
 from typing import Any
 
 import orjson
@@ -74,16 +75,17 @@ def _laid_out(text: str) -> str:
 def value_of(schema: Mapping[str, Any], name: str, depth: int = 0) -> Any:
     """A value that the schema allows: its example, default or first enumerated value; else a placeholder by type that
     names the parameter, so that nobody takes it for real data."""
-    for keyword in ("example", "default"):
-        if schema.get(keyword) is not None:
-            return schema[keyword]
+    for stated in ("example", "default", "const"):
+        if schema.get(stated) is not None:
+            return schema[stated]
     if schema.get("enum"):
         return schema["enum"][0]
     if schema.get("examples") and isinstance(schema["examples"], list):
         return schema["examples"][0]
-    for keyword in ("anyOf", "oneOf"):
-        if isinstance(schema.get(keyword), list) and schema[keyword] and isinstance(schema[keyword][0], Mapping):
-            return value_of(schema[keyword][0], name, depth + 1) if depth <= _MAX_DEPTH else None
+    for choice in ("anyOf", "oneOf"):
+        parts = schema.get(choice)
+        if isinstance(parts, list) and parts and isinstance(parts[0], Mapping):
+            return value_of(parts[0], name, depth + 1) if depth <= _MAX_DEPTH else None
     kind = schema.get("type")
     if isinstance(kind, list):
         kind = next((part for part in kind if part != "null"), "null")
@@ -147,8 +149,10 @@ def python_call(entity: ApiEntity, call: Call) -> str:
     arguments = [
         f"{name}={Variable(name) if _needs_variable(properties.get(name)) else _literal(value)}"
         for name, value in call.arguments.items()
-        if name.isidentifier() and not keyword.iskeyword(name)
+        if name.isidentifier() and not iskeyword(name)
     ]
+    if entity.entity_type == "operation" and (request := _http_request(entity, call)) is not None:
+        return request
     if entity.provider == "aws":
         head, target = (
             f'import boto3\n\nclient = boto3.client("{entity.service}")\nresponse = ',
@@ -162,6 +166,33 @@ def python_call(entity: ApiEntity, call: Call) -> str:
     if len(inline) <= 88 and "\n" not in inline:
         return head + inline
     return head + f"{target}(\n" + "".join(f"    {_indented(argument)},\n" for argument in arguments) + ")"
+
+
+def _http_request(entity: ApiEntity, call: Call) -> str | None:
+    """The call by ``requests`` for an operation that is named by method and path; None for another."""
+    method, _, path = entity.name.partition(" ")
+    if not path.startswith("/") or not method.isalpha():
+        return None
+    groups: dict[str, dict[str, Any]] = {"params": {}, "headers": {}, "cookies": {}, "json": {}}
+    places = {"query": "params", "header": "headers", "cookie": "cookies"}
+    body: Any = None
+    for name, value in call.arguments.items():
+        place = entity.parameters.get("properties", {}).get(name, {}).get("x-in", "")
+        if "{" + name + "}" in path:
+            path = path.replace("{" + name + "}", str(value))
+        elif name == "body" and not place:
+            body = value
+        else:
+            groups[places.get(place, "json")][name] = value
+    url = json.dumps(path, ensure_ascii=False)
+    arguments = [f"base_url + {url}"] + [f"{group}={_literal(values)}" for group, values in groups.items() if values]
+    if body is not None and not groups["json"]:
+        arguments.append(f"json={_literal(body)}")
+    head = f"import requests\n\nresponse = requests.{method.lower()}("
+    inline = f"{head.rsplit(chr(10), 1)[-1]}{', '.join(arguments)})"
+    if len(inline) <= 88 and "\n" not in inline:
+        return head + ", ".join(arguments) + ")"
+    return head + "\n" + "".join(f"    {_indented(argument)},\n" for argument in arguments) + ")"
 
 
 def _needs_variable(schema: Mapping[str, Any] | None) -> bool:

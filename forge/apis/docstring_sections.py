@@ -20,14 +20,16 @@ _MAX_DESCRIPTION = 20_000
 _MAX_EXAMPLES = 20
 
 _NUMPY = re.compile(
-    r"^[ \t]*(?:Parameters|Other Parameters|Returns|Yields|Raises|Examples|Attributes|Notes|Warns|See Also|Methods)[ \t]*\n[ \t]*-{3,}[ \t]*$",
+    r"^[ \t]*(?:Parameters|Other Parameters|Returns|Yields|Raises|Examples|Attributes|Notes|Warns|See Also|Methods)"
+    r"[ \t]*\n[ \t]*-{3,}[ \t]*$",
     re.MULTILINE,
 )
 _SPHINX = re.compile(
     r"^[ \t]*:(?:param|parameter|arg|argument|key|keyword|type|returns?|rtype|raises?|ivar|var)\b[^\n:]*:", re.MULTILINE
 )
 _GOOGLE = re.compile(
-    r"^[ \t]*(?:Args|Arguments|Params|Parameters|Keyword Args|Keyword Arguments|Returns|Return|Yields|Raises|Examples?|Attributes):{1,2}[ \t]*$",
+    r"^[ \t]*(?:Args|Arguments|Params|Parameters|Keyword Args|Keyword Arguments|Returns?|Yields|Raises|Examples?"
+    r"|Attributes):{1,2}[ \t]*$",
     re.MULTILINE,
 )
 _LOOSE_HEADING = re.compile(
@@ -35,17 +37,19 @@ _LOOSE_HEADING = re.compile(
     re.MULTILINE,
 )
 _HEADINGS = {"Example": "Examples", "Params": "Args", "Parameters": "Args", "Return": "Returns"}
-_ROLE = re.compile(r":(?:[a-zA-Z]+:)?[a-zA-Z]+:`(~?)([^`<]*?)\s*(?:<[^`>]*>)?`")
+_ROLE = re.compile(r":(?:[a-zA-Z]+:)?[a-zA-Z]+:`~?([^`<]*)(?:<[^`>]*>)?`")
 _DIRECTIVE = re.compile(
     r"^([ \t]*)\.\. (versionadded|versionchanged|deprecated|note|warning|important|tip|seealso|caution)::[ \t]*(.*)$",
     re.MULTILINE,
 )
 _DIRECTIVES = {
     "versionadded": "New in version", "versionchanged": "Changed in version", "deprecated": "Deprecated since version",
-    "note": "Note:", "warning": "Warning:", "important": "Important:", "tip": "Tip:", "seealso": "See also:", "caution": "Caution:",
+    "note": "Note:", "warning": "Warning:", "important": "Important:", "tip": "Tip:", "seealso": "See also:",
+    "caution": "Caution:",
 }  # fmt: skip
 _EQUALS_HEADING = re.compile(
-    r"^([ \t]*)(Parameters|Returns|Raises|Examples|Notes|See Also|References|Attributes|Yields)([ \t]*\n)([ \t]*)={3,}[ \t]*\n(?:[ \t]*\n)*",
+    r"^([ \t]*)(Parameters|Returns|Raises|Examples|Notes|See Also|References|Attributes|Yields)"
+    r"([ \t]*\n)([ \t]*)={3,}[ \t]*\n(?:[ \t]*\n)*",
     re.MULTILINE,
 )
 _FENCE = re.compile(r"^[ \t]*```[a-zA-Z0-9_+-]*[ \t]*$\n?", re.MULTILINE)
@@ -110,7 +114,7 @@ def sections_of(docstring: griffe.Docstring) -> Sections:
 def clean(text: str) -> str:
     """Sphinx roles as code, version and note directives as words, no trailing blanks; indentation stays."""
     if ":`" in text:
-        text = _ROLE.sub(lambda match: f"`{match.group(2)}`", text)
+        text = _ROLE.sub(lambda match: f"`{match.group(1).strip()}`", text)
     if ".. " in text:
         text = _DIRECTIVE.sub(
             lambda match: f"{match.group(1)}{_DIRECTIVES[match.group(2)]} {match.group(3)}".rstrip(), text

@@ -81,19 +81,13 @@ def list_items(name: str, source: SourceSettings, settings: Settings) -> Iterato
         )
         own_name = str(distribution.metadata["Name"])
         for group in sorted(recorded.groups(options.split_bytes)):
-            items.append(
-                Item(
-                    source=name,
-                    item_id=f"{own_name}/{group}" if group else own_name,
-                    content_hash=digest,
-                    locator={
-                        "metadata": recorded.metadata,
-                        "group": group,
-                        "split_bytes": str(options.split_bytes),
-                        "license": stated,
-                    },
-                )
-            )
+            locator = {
+                "metadata": recorded.metadata,
+                "group": group,
+                "split_bytes": str(options.split_bytes),
+                "license": stated,
+            }
+            items.append(Item(name, f"{own_name}/{group}" if group else own_name, digest, locator))
     yield from sorted(items, key=lambda item: item.item_id)
 
 
@@ -192,7 +186,7 @@ def _is_read(path: str) -> bool:
 
 
 def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterator[ApiEntity | Decision]:  # noqa: ARG001
-    """Every public callable with a docstring, by module and name; one :class:`Decision` for a module that cannot be parsed."""
+    """Every public callable with a docstring; one :class:`Decision` for a module that cannot be parsed."""
     distribution = Distribution.at(item.locator["metadata"])
     recorded = _recorded(distribution)
     files = recorded.groups(int(item.locator["split_bytes"])).get(item.locator["group"], []) if recorded else []
@@ -282,7 +276,7 @@ def exports_of(root: str, paths: tuple[str, ...]) -> Exports:
 
 
 def _described_objects(tree: Any, module: str, exports: Exports) -> Iterator[tuple[str, str, Any]]:
-    """(public path, entity type, griffe object) of the module's documented functions and classes, and of their methods."""
+    """(public path, entity type, griffe object) of the module's documented functions, classes and methods."""
     listed = frozenset(str(entry) for entry in tree.exports or ())
     for name, member in tree.members.items():
         if member.is_alias or member.kind.value not in {"function", "class"}:
@@ -410,6 +404,8 @@ def _parameters(
     schema: dict[str, Any] = {"type": "object", "properties": properties}
     if required:
         schema["required"] = required
+    if open_ended:
+        schema["additionalProperties"] = True
     return schema
 
 

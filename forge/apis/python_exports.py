@@ -21,7 +21,8 @@ def is_public(name: str) -> bool:
 class Exports:
     """The names that the packages (``__init__.py`` files) of one distribution import from its own modules.
 
-    ``from .x import f`` is certain. ``from .x import *`` exports what ``x`` lists in ``__all__``, else its public names.
+    ``from .x import f`` is certain. ``from .x import *`` exports what ``x`` lists in ``__all__``, else its
+    public names.
     """
 
     def __init__(self) -> None:
@@ -68,8 +69,7 @@ class Exports:
                 if path in reached:
                     continue
                 reached.add(path)
-                for target in self._named.get(path, ()):
-                    following.append((target.rpartition(".")[0], target.rpartition(".")[2]))
+                following += [tuple(target.rsplit(".", 1)) for target in self._named.get(path, ())]  # type: ignore[misc]
                 starred = (called in listed or not listed) if hop == 0 else True
                 if starred and is_public(called):
                     # a package that defines or imports the name itself shows that, not what the star brought

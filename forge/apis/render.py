@@ -14,12 +14,13 @@ from typing import Any
 
 import orjson
 
-from forge.apis.calls import Call, call_of, cli_words, python_call
+from forge.apis.calls import Call, call_of, cli_words, python_call, snake_case
 from forge.apis.docstring_sections import split_session
 from forge.apis.templates import HEADINGS, OPENINGS, TEMPLATES_HASH, TYPE_WORDS
 from forge.schema import ApiEntity, ApiExample, Document, canonical_json, content_hash, split_of
 from forge.text.markup import cut, first_sentence
 
+_COMFORTABLE_CHARACTERS = 24_000
 _MAX_PARAMETER_LINES = 80
 _MAX_NESTED_LINES = 120
 _MAX_EXAMPLES = 4
@@ -81,12 +82,13 @@ def _title(entity: ApiEntity) -> str:
 
 
 def reference(entity: ApiEntity, max_characters: int = 24_000) -> str:
-    """Name, call, description, parameters, result, errors, examples. When it is too long the examples go first, then
-    nested parameters, then it is cut."""
-    for examples, depth in ((_MAX_EXAMPLES, 3), (1, 2), (0, 1)):
+    """Name, call, description, parameters, result, errors, examples. When it would be longer than 24,000 characters,
+    further examples and nested fields are left out; what is then still longer than ``max_characters`` is cut."""
+    text = ""
+    for examples, depth in ((_MAX_EXAMPLES, 3), (_MAX_EXAMPLES, 2), (1, 1)):
         text = _reference(entity, examples, depth)
-        if len(text) <= max_characters:
-            return text
+        if len(text) <= min(max_characters, _COMFORTABLE_CHARACTERS):
+            break
     return cut(text, max_characters)
 
 
@@ -134,6 +136,8 @@ def python_signature(entity: ApiEntity, width: int = 100) -> str:
         parts.append(part)
     result = _annotation(entity.returns) if entity.returns else ""
     arrow = f" -> {result}" if result and len(result) <= 80 else ""
+    if entity.parameters.get("additionalProperties") is True:
+        parts = ["..."]  # the source does not say: a constructor that is inherited
     line = f"{entity.name}({', '.join(parts)}){arrow}"
     if len(line) <= width or len(parts) < 2:
         return line
@@ -343,7 +347,7 @@ def function_schema(entity: ApiEntity, max_characters: int = 24_000) -> str:
         if call is not None:
             blocks += _call_blocks(call, _json({"name": description["name"], "arguments": call.arguments}, False))
         text = "\n\n".join(block for block in blocks if block)
-        if len(text) <= max_characters:
+        if len(text) <= min(max_characters, _COMFORTABLE_CHARACTERS):
             return text
     return ""  # a schema that is cut would not be JSON
 
@@ -353,7 +357,10 @@ def _json(value: object, indented: bool) -> str:
 
 
 def _function_name(entity: ApiEntity) -> str:
-    return f"{entity.service}.{entity.name}" if entity.provider != "python" else entity.name
+    """The name a model calls: "s3.PutObject", "requests.get", "get_pets_pet_id" for ``GET /pets/{petId}``."""
+    if entity.provider == "aws":
+        return f"{entity.service}.{entity.name}"
+    return snake_case(entity.name) if " " in entity.name else entity.name
 
 
 def _call_blocks(call: Call, written: str) -> list[str]:

@@ -106,9 +106,12 @@ _CLASSIFIERS = {
 
 _PERMISSION = re.compile(r"permission is hereby granted, free of charge, to any person obtaining a copy", re.IGNORECASE)
 _BSD = re.compile(r"redistribution and use in source and binary forms", re.IGNORECASE)
-_NO_ENDORSEMENT = re.compile(r"neither the names? (?:of )?|may not be used to endorse|names? of .{0,80}? may (?:not )?be used to endorse", re.IGNORECASE)  # fmt: skip
+_NO_ENDORSEMENT = re.compile(r"neither the names?\b|may (?:not )?be used to endorse", re.IGNORECASE)
 _APACHE = re.compile(r"apache license\W+version 2\.0", re.IGNORECASE)
-_ISC = re.compile(r"permission to use, copy, modify, and(?:/or)? distribute this software for any purpose with or without fee", re.IGNORECASE)  # fmt: skip
+_ISC = re.compile(
+    r"permission to use, copy, modify, and(?:/or)? distribute this software for any purpose with or without fee",
+    re.IGNORECASE,
+)
 _MPL = re.compile(r"mozilla public license,? (?:version|v\.?) 2\.0", re.IGNORECASE)
 
 
@@ -184,10 +187,10 @@ def license_of_distribution(distribution: Distribution) -> str:
     its trove classifiers (several are joined by AND, the careful reading); else the text of its licence file. "" when
     none says it."""
     metadata = distribution.metadata
-    stated = str(metadata.get("License-Expression") or "")
+    stated = str(metadata["License-Expression"] or "")
     if found := spdx_of(stated):
         return found
-    if found := spdx_of(str(metadata.get("License") or "")):
+    if found := spdx_of(str(metadata["License"] or "")):
         return found
     classifiers = [
         str(line).rsplit("::", 1)[-1].strip()
@@ -200,7 +203,9 @@ def license_of_distribution(distribution: Distribution) -> str:
     if classifiers and any("GPL" in name or "General Public" in name for name in classifiers):
         return ""  # a licence file beside a copyleft classifier may be that of a bundled part
     for file in sorted(distribution.files or [], key=str):
-        if re.fullmatch(r"(?:licen[cs]e|copying)(?:\.(?:txt|md|rst))?", file.name, re.IGNORECASE) and ".dist-info" in str(file):
+        if re.fullmatch(
+            r"(?:licen[cs]e|copying)(?:\.(?:txt|md|rst))?", file.name, re.IGNORECASE
+        ) and ".dist-info" in str(file):
             try:
                 text = file.read_text(encoding="utf-8")
             except (OSError, UnicodeDecodeError):

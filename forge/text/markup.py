@@ -13,7 +13,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 _DROPPED = frozenset({"script", "style", "noscript", "template", "head", "title", "iframe", "svg", "-comment"})
 _BLOCKS = frozenset(
     {
-        "p", "div", "section", "article", "header", "footer", "blockquote", "table", "tr", "caption", "form", "fieldset",
+        "p", "div", "section", "article", "header", "footer", "blockquote", "table", "tr", "caption", "form",
         "h1", "h2", "h3", "h4", "h5", "h6", "dl", "dt", "dd", "figure", "figcaption", "hr", "br", "note", "important",
         "caution", "warning", "tip", "para", "fullname", "ul", "ol", "li", "pre",
     }
@@ -115,6 +115,10 @@ class _Writer:
     def enter(self, tag: str) -> None:
         self.flush()
         if tag in _LISTS:
+            if self.first is not None and self.first.endswith(": "):  # a label stands alone above its list
+                self._open_line()
+                self.lines.append(self.first.rstrip())
+                self.first = None
             self.gap = self.gap or (tag == "dl" and not self.lists)
             self.lists.append(0 if tag == "ol" else None)
         elif tag == "li":
@@ -157,7 +161,9 @@ class _Writer:
 
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])(?:[\"'`)\]]*)\s+(?=[A-Z`\"'(\[])|\n\s*\n|\n(?=\s*(?:[-*] |\d+\. |>>> ))")
-_ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|resp|no|incl|Fig|Eq|Dr|St|Inc|Ltd|U\.S)|^[A-Z]|\s[A-Z])\.$", re.IGNORECASE)
+_ABBREVIATION = re.compile(
+    r"(?:\b(?:e\.g|i\.e|etc|vs|cf|approx|resp|no|incl|Fig|Eq|Dr|St|Inc|Ltd|U\.S)|^[A-Z]|\s[A-Z])\.$", re.IGNORECASE
+)
 
 
 def first_sentence(text: str, max_characters: int = 300) -> str:
@@ -165,7 +171,9 @@ def first_sentence(text: str, max_characters: int = 300) -> str:
     head = text[: max_characters * 4].lstrip()
     end = len(head)
     for match in _SENTENCE_END.finditer(head):
-        if head[match.start() : match.start() + 1] == "\n" or not _ABBREVIATION.search(head[: match.start()].rstrip("\"'`)]")):
+        if head[match.start() : match.start() + 1] == "\n" or not _ABBREVIATION.search(
+            head[: match.start()].rstrip("\"'`)]")
+        ):
             end = match.start()
             break
     sentence = " ".join(head[:end].split())
