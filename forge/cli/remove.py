@@ -29,16 +29,13 @@ def remove(
         if not rows:
             say("No removal has been requested.")
         return
-    asked: list[tuple[Selector, str]] = []
-    if doc_id is not None:
-        asked.append(("doc_id", doc_id if unseen else document_id(lake, doc_id)))
-    if source is not None:
-        asked.append(("source", source))
-    if uri_prefix is not None:
-        asked.append(("uri_prefix", uri_prefix))
+    given: dict[Selector, str | None] = {"doc_id": doc_id, "source": source, "uri_prefix": uri_prefix}
+    asked = [(selector, value) for selector, value in given.items() if value is not None]
     if len(asked) != 1 or reason is None:
         raise typer.BadParameter("give exactly one of --doc-id, --source, --uri-prefix, and --reason")
     selector, value = asked[0]
+    if selector == "doc_id" and not unseen:
+        value = document_id(lake, value)
     documents = matching_documents(lake, selector, value)
     if not documents and not unseen:
         raise RemovalRefused(f"no document has {selector} {value!r}; --unseen records the request nevertheless")
