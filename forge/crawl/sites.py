@@ -18,7 +18,8 @@ class WebsiteOptions(BaseModel):
 
     A real site: ``url``, its first page, and ``scope``, the folder that bounds the crawl (default: the whole host).
     A mirror of the source's artifact: ``folder``, a pattern that finds its root; ``start``, its first page; and
-    ``public_uri``, the address that its pages are known by. ``role`` ("api" or "other") says what the site is about, for the gates.
+    ``public_uri``, the address that its pages are known by. ``role`` ("api" or "other") says what the site
+    is about, for the gates.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
