@@ -109,8 +109,8 @@ def preview(
     _print_rejects(found.rejects)
     licenses = ", ".join(f"{key or '(not stated)'} {count:,}" for key, count in sorted(found.licenses.items()))
     say(f"{name}: {found.items_read:,} of {found.items:,} items read. Licences: {licenses or '-'}.")
-    rejects = f"{len(found.rejects):,} rejects ({found.rejected_share:.1%})"
-    say(f"{found.rows:,} rows, {found.rendered:,} documents, {rejects}. Nothing was written.")
+    rejected = f"{len(found.rejects):,} rejects ({found.rejected_share:.1%})"
+    say(f"{found.rows:,} rows, {found.rendered:,} documents, {rejected}. Nothing was written.")
 
 
 def _print_rejects(rejects: list[Any]) -> None:

@@ -253,6 +253,38 @@ def test_rows_of_api_documentation_become_entities(tmp_path: Path, settings: Set
     ]  # fmt: skip
 
 
+SPECIFICATION = {
+    "openapi": "3.0.0",
+    "info": {"title": "Weather", "version": "1"},
+    "paths": {"/now": {"get": {"summary": "The weather now.", "responses": {"200": {"description": "ok"}}}}},
+}
+
+
+@pytest.mark.parametrize("name", ["api.json", "api.yaml", "api.json.gz"])
+def test_specifications_become_entities(tmp_path: Path, settings: Settings, name: str) -> None:
+    content = orjson.dumps(SPECIFICATION)  # JSON is YAML too
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    [entity] = outcomes(tmp_path / name, "api_doc", settings)
+    assert entity.name == "GET /now"
+    assert entity.license == "MIT"
+    assert entity.source_uri.startswith(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    "content", [b"{", b"[]", b"just words", b"a: [1", b"\xff\xfe\x00", b"openapi: 3.0.0\npaths: 5\n"]
+)
+def test_a_malformed_specification_is_a_decision(tmp_path: Path, settings: Settings, content: bytes) -> None:
+    (tmp_path / "api.yaml").write_bytes(content)
+    assert reasons(outcomes(tmp_path / "api.yaml", "api_doc", settings)) == [("", "malformed_spec")]
+
+
+def test_an_empty_or_truncated_specification_is_a_decision(tmp_path: Path, settings: Settings) -> None:
+    (tmp_path / "a.json").write_bytes(b"")
+    (tmp_path / "b.json.gz").write_bytes(gzip.compress(orjson.dumps(SPECIFICATION))[:-20])
+    found = outcomes(tmp_path / "*.json*", "api_doc", settings)
+    assert reasons(found) == [("", "empty_file"), ("", "truncated_container")]
+
+
 # --- trajectories --------------------------------------------------------------------------------------------------
 
 
@@ -308,8 +340,6 @@ _SUFFIXES = st.sampled_from([".jsonl", ".json", ".txt"])
 @hypothesis_settings(max_examples=150, deadline=None)
 @given(content=_CONTENT, kind=_KINDS, form=_FORMATS, suffix=_SUFFIXES)
 def test_reading_never_raises(scratch: Path, content: bytes, kind: str, form: str, suffix: str) -> None:
-    if kind == "api_doc" and form == "auto":
-        form = "jsonl"  # specifications have tests of their own
     settings = load_settings("demo", environment={})
     path = scratch / f"file{suffix}"
     path.write_bytes(content)
