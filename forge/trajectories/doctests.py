@@ -37,6 +37,8 @@ TOOL: Mapping[str, Any] = {
 }
 _STEP = "parse_trajectories"
 _DIRECTIVE = re.compile(r"[ \t]*#[ \t]*doctest:[^\n]*")
+_PRINTS = re.compile(rb"^[ \t]*(?:>>>|\.\.\.)[^\n]*\n[ \t]*(?!>>>|\.\.\.[ \n]|```|\"{3}|'{3})\S", re.MULTILINE)
+"""A prompt with something printed below it: a file without one need not be parsed (two in five of those with prompts)."""
 _FENCE = re.compile(r"^\s*(?:```|~~~)")
 _SECTION_LINE = re.compile(
     r"^\s*(?:[=\-~^*\"]{3,}|\.\.\s.*|:{1,2}|>|(?:examples?|usage|doctests?):{0,2})\s*$", re.IGNORECASE
@@ -169,7 +171,7 @@ def _docstrings(path: Path) -> list[tuple[str, str]] | str:
         data = path.read_bytes()
     except OSError:
         return "unreadable_file"
-    if b">>>" not in data:
+    if not _PRINTS.search(data):
         return []
     try:
         with warnings.catch_warnings():
