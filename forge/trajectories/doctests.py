@@ -38,7 +38,7 @@ TOOL: Mapping[str, Any] = {
 _STEP = "parse_trajectories"
 _DIRECTIVE = re.compile(r"[ \t]*#[ \t]*doctest:[^\n]*")
 _PRINTS = re.compile(rb"^[ \t]*(?:>>>|\.\.\.)[^\n]*\n[ \t]*(?!>>>|\.\.\.[ \n]|```|\"{3}|'{3})\S", re.MULTILINE)
-"""A prompt with something printed below it: a file without one need not be parsed (two in five of those with prompts)."""
+"""A prompt with something printed below it: two in five of the files with prompts have none and need no parsing."""
 _FENCE = re.compile(r"^\s*(?:```|~~~)")
 _SECTION_LINE = re.compile(
     r"^\s*(?:[=\-~^*\"]{3,}|\.\.\s.*|:{1,2}|>|(?:examples?|usage|doctests?):{0,2})\s*$", re.IGNORECASE

@@ -76,7 +76,7 @@ def install(site: Path) -> None:
         f'def f{n}():\n    """Number {n}.\n\n    >>> x = {n}\n    >>> x\n    {n}\n    """\n\n\n' for n in range(12)
     )
     (package / "__init__.py").write_text('raise RuntimeError("imported")\n' + functions)
-    (package / "broken.py").write_text("def f(:\n    '''>>> 1'''\n")
+    (package / "broken.py").write_text("def f(:\n    '''\n    >>> 1\n    1\n    '''\n")
     (package / "tests" / "test_x.py").write_text('"""\n>>> 1\n1\n>>> 2\n2\n"""\n')
     information = site / "demo_pkg-1.0.dist-info"
     information.mkdir()
