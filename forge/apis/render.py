@@ -166,7 +166,7 @@ def _annotation(schema: Mapping[str, Any]) -> str:
     if kind is None:
         return f"Literal[{', '.join(map(repr, schema['enum']))}]" if "enum" in schema else ""
     if isinstance(kind, list):
-        return " | ".join(_PYTHON_TYPES.get(part, part) for part in kind)
+        return " | ".join(_PYTHON_TYPES.get(str(part), str(part)) for part in kind)
     if kind == "array" and isinstance(schema.get("items"), Mapping) and (inner := _annotation(schema["items"])):
         return f"list[{inner}]"
     if kind == "array" and "prefixItems" in schema:
@@ -240,7 +240,7 @@ def _type_words(schema: Mapping[str, Any], python: bool = False) -> str:
         return _annotation(schema)
     kind = schema.get("type")
     if isinstance(kind, list):
-        return " or ".join(TYPE_WORDS.get(part, part) for part in kind)
+        return " or ".join(TYPE_WORDS.get(str(part), str(part)) for part in kind)
     if kind == "array" and isinstance(schema.get("items"), Mapping):
         return f"list of {_type_words(schema['items'])}" if schema["items"] else "list"
     if kind == "object" and isinstance(schema.get("additionalProperties"), Mapping):

@@ -1,0 +1,100 @@
+"""JSON pointers and the expansion of schemas."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forge.apis.references import ReferenceError_, at_pointer, resolve, schema_in
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("ab/~{%0", max_size=4), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+def _places(value: Any, pointer: str = "") -> list[tuple[str, Any]]:
+    found = [(pointer, value)]
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            found += _places(inner, f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}")
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            found += _places(inner, f"{pointer}/{number}")
+    return found
+
+
+@given(JSON)
+def test_every_place_of_a_document_is_found_by_its_pointer(document: Any) -> None:
+    for pointer, value in _places(document):
+        assert at_pointer(document, "#" + quote(pointer, safe="/~")) is value
+
+
+@given(JSON, st.text(max_size=20))
+def test_any_other_reference_is_refused_or_found(document: Any, reference: str) -> None:
+    for text in (reference, "#" + reference, "#/" + reference):
+        try:
+            at_pointer(document, text)
+        except ReferenceError_:
+            pass
+
+
+@given(JSON, JSON)
+def test_schemas_of_any_document_expand_without_references(document: Any, schema: Any) -> None:
+    def references(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {("$ref" if key == "a" else "properties" if key == "b" else key): references(v) for key, v in value.items()}
+        return [references(inner) for inner in value] if isinstance(value, list) else value
+
+    assert "$ref" not in schema_in(references(document), references(schema))
+
+
+@pytest.mark.parametrize("reference", ["other.yaml#/a", "#/missing", "#/list/2", "#/list/-1", "#/list/x", "#a", "#/list/９"])
+def test_references_to_nothing(reference: str) -> None:
+    with pytest.raises(ReferenceError_, match=re.escape("reference") + "|" + re.escape("pointer")):
+        at_pointer({"list": [1, 2]}, reference)
+
+
+def test_a_circle_of_references_ends() -> None:
+    document = {"a": {"$ref": "#/b"}, "b": {"$ref": "#/a"}}
+    with pytest.raises(ReferenceError_, match="circle"):
+        resolve(document, {"$ref": "#/a"})
+    assert schema_in(document, {"$ref": "#/a"}) == {}
+
+
+def test_a_schema_inside_itself_is_cut() -> None:
+    document = {"Node": {"type": "object", "properties": {"next": {"$ref": "#/Node"}, "value": {"type": "integer"}}}}
+    assert schema_in(document, {"$ref": "#/Node"}) == {
+        "type": "object",
+        "properties": {"next": {"type": "object"}, "value": {"type": "integer"}},
+    }
+
+
+def test_all_of_is_merged_and_bounds_hold() -> None:
+    merged = schema_in(
+        {},
+        {
+            "allOf": [
+                {"properties": {"a": {"type": "string"}}, "required": ["a"]},
+                {"properties": {"b": {"type": "integer"}}, "description": "Both."},
+            ]
+        },
+    )
+    assert merged == {
+        "description": "Both.",
+        "type": "object",
+        "properties": {"a": {"type": "string"}, "b": {"type": "integer"}},
+        "required": ["a"],
+    }
+    wide: dict[str, Any] = {"type": "integer"}
+    for _ in range(30):
+        wide = {"type": "object", "properties": {f"p{number}": wide for number in range(12)}}
+    expanded = schema_in({}, wide)
+    assert len(expanded["properties"]) == 12
+    assert str(expanded).count("properties") <= 200
