@@ -9,13 +9,16 @@ from __future__ import annotations
 import importlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from forge.config import ConfigurationError, Settings, SourceSettings
-from forge.schema import ApiEntity, Decision, Document, Item, Text, Trajectory
+from forge.preview_pages import preview_pages
+from forge.schema import ApiEntity, Decision, Document, Item, Text, Trajectory, WebPage
+
+Row = ApiEntity | Trajectory | Text | WebPage
 
 DEFAULT_DOCUMENTS = 10
 DEFAULT_SECONDS = 30.0
@@ -78,40 +81,50 @@ def preview_source(
 ) -> Preview:
     """Read items for at most about ``seconds`` and render ``documents`` of what they hold.
 
-    Raises :class:`ConfigurationError` for an unknown source, one that has no reader, and options that cannot be used.
+    A web site is crawled for real, a few pages of it. Raises :class:`ConfigurationError` for an unknown source and for
+    options that cannot be used.
     """
     source = settings.sources.get(name)
     if source is None:
         raise ConfigurationError(f"no source {name!r}; sources: {', '.join(sorted(settings.sources))}")
-    if not reader_modules(source):
-        raise ConfigurationError(
-            f"source {name!r} is crawled (type {source.type}): there is nothing to preview offline"
-        )
-    work = list(listed_items(name, source, settings))
-    found = Preview(name, items=len(work))
+    found = Preview(name)
+    items: Iterable[tuple[int, Iterator[Row | Decision]]]
     deadline = time.monotonic() + seconds
-    per_item = max(1, -(-documents // max(len(work), 1)))
-    for module, item in work:
-        taken = 0
-        for outcome in _read(module, item, source, settings):
-            if isinstance(outcome, Decision):
-                found.rejects.append(outcome)
-            else:
-                found.rows += 1
-                found.licenses[outcome.license or ""] += 1
-                for result in _render(outcome, settings):
-                    if isinstance(result, Decision):
-                        found.rejects.append(result)
-                        continue
-                    found.rendered += 1
-                    if taken < per_item and len(found.documents) < documents:
-                        uri = getattr(outcome, "source_uri", "") or getattr(outcome, "uri", "") or item.item_id
-                        found.documents.append(Rendered(item.item_id, uri, outcome.license, result))
-                        taken += 1
+    if reader_modules(source):
+        work = list(listed_items(name, source, settings))
+        found.items = len(work)
+        per_item = max(1, -(-documents // max(len(work), 1)))
+        items = ((per_item, _read(module, item, source, settings)) for module, item in work)
+    else:
+        found.items = 1
+        items = [(documents, preview_pages(name, source, settings))]
+    for limit, outcomes in items:
+        shown = len(found.documents)
+        for outcome in outcomes:
+            _take(found, outcome, settings, min(documents, shown + limit))
             if time.monotonic() > deadline:
                 return found
         found.items_read += 1
     return found
+
+
+def _take(found: Preview, outcome: Row | Decision, settings: Settings, limit: int) -> None:
+    """Count a row and its documents, and keep one of them while fewer than ``limit`` are kept: the one whose form has
+    been shown least."""
+    if isinstance(outcome, Decision):
+        found.rejects.append(outcome)
+        return
+    found.rows += 1
+    found.licenses[outcome.license or ""] += 1
+    rendered = list(_render(outcome, settings))
+    found.rejects.extend(result for result in rendered if isinstance(result, Decision))
+    made = [result for result in rendered if isinstance(result, Document)]
+    found.rendered += len(made)
+    if made and len(found.documents) < limit:
+        shown = Counter(one.document.form for one in found.documents)
+        chosen = min(made, key=lambda document: shown[document.form])
+        uri = getattr(outcome, "source_uri", "") or getattr(outcome, "uri", "") or outcome.item_id
+        found.documents.append(Rendered(outcome.item_id, uri, outcome.license, chosen))
 
 
 def _read(module: str, item: Item, source: SourceSettings, settings: Settings) -> Iterator[Any]:
@@ -121,7 +134,7 @@ def _read(module: str, item: Item, source: SourceSettings, settings: Settings) -
         yield Decision(item.source, item.item_id, "read", "reader_failed", f"{type(error).__name__}: {error}")
 
 
-def _render(row: ApiEntity | Trajectory | Text, settings: Settings) -> Iterator[Document | Decision]:
+def _render(row: Row, settings: Settings) -> Iterator[Document | Decision]:
     limits = (settings.corpus.held_out_share, settings.corpus.max_document_characters)
     render: Callable[..., Iterator[Document | Decision]]
     if isinstance(row, ApiEntity):
@@ -129,7 +142,8 @@ def _render(row: ApiEntity | Trajectory | Text, settings: Settings) -> Iterator[
     elif isinstance(row, Trajectory):
         render = partial(importlib.import_module("forge.trajectories.render").render, row)
     else:
-        render = partial(importlib.import_module("forge.text.render").render_text, row.row(""), row.kind)
+        kind = "web" if isinstance(row, WebPage) else row.kind
+        render = partial(importlib.import_module("forge.text.render").render_text, row.row(""), kind)
     try:
         yield from render(*limits)
     except Exception as error:  # noqa: BLE001

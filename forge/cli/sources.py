@@ -137,25 +137,38 @@ def _artifact_state(settings: Settings, source: SourceSettings) -> str:
 def _checked(name: str, source: SourceSettings, settings: Settings) -> dict[str, Any]:
     """One row of ``forge sources check``: what a run would find, or why it would stop."""
     from forge.config import ConfigurationError
-    from forge.preview import listed_items, reader_modules
 
-    state, items, problem = "ready", None, ""
+    state, items, remark = "ready", None, ""
     try:
-        if reader_modules(source):
-            items = sum(1 for _ in listed_items(name, source, settings))
-            if items < source.min_items:
-                raise ConfigurationError(f"{items} items, min_items is {source.min_items}")
-        elif _artifact_state(settings, source) not in {"", "ready"}:
-            raise ConfigurationError(f"artifact {source.artifact!r} is not unpacked; run: python -m forge.artifacts")
-        else:
-            problem = "is crawled: items are known after a crawl"
+        items, remark = _offered(name, source, settings)
+        if items is not None and items < source.min_items:
+            raise ConfigurationError(f"{items} items, min_items is {source.min_items}")
     except ConfigurationError as error:
-        state, problem = ("FAILED" if source.required else "not available"), str(error)
+        state, remark = ("FAILED" if source.required else "not available"), str(error)
     return {
         "source": name,
         "type": source.type,
         "state": state,
         "items": items,
         "artifact": _artifact_state(settings, source),
-        "remark": problem,
+        "remark": remark,
     }
+
+
+def _offered(name: str, source: SourceSettings, settings: Settings) -> tuple[int | None, str]:
+    """How many items a source lists, and a remark. Raises ConfigurationError when it cannot be used."""
+    from forge.config import ConfigurationError
+    from forge.crawl.pages import warc_files
+    from forge.crawl.sites import open_sites
+    from forge.preview import listed_items, reader_modules
+
+    if reader_modules(source):
+        return sum(1 for _ in listed_items(name, source, settings)), ""
+    if source.type == "warc":
+        files = len(warc_files(name, source))
+        return files, "archives; pages are counted when they are read" if files else "no archive is here"
+    only = source.model_copy(update={"enabled": True})
+    with open_sites(settings.model_copy(update={"sources": {name: only}})) as sites:
+        if not sites:
+            raise ConfigurationError(f"artifact {source.artifact!r} is not here; run: python -m forge.artifacts")
+        return None, f"a crawl begins at {sites[0].start}"

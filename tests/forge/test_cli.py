@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from forge.cli import app
 from forge.config import checkout
+from forge.crawl.mirror import serve
 from forge.removals import removals
 from forge.schema import table_of
 
@@ -235,12 +236,29 @@ def test_previews_that_cannot_be_had_say_why(conf: Path) -> None:
     result = run("sources", "preview", "nobody")
     assert result.exit_code == 2
     assert "no source 'nobody'; sources: " in result.stderr
-    result = run("sources", "preview", "sqlalchemy_docs")
+    result = run("sources", "preview", "sqlalchemy_docs")  # its artifact is not in this test's home
     assert result.exit_code == 2
-    assert "is crawled" in result.stderr
+    assert "python -m forge.artifacts" in result.stderr
 
 
-def test_a_preview_stops_when_its_time_is_over(conf: Path, tmp_path: Path) -> None:
+def test_a_web_site_is_previewed_by_a_short_crawl(conf: Path, tmp_path: Path) -> None:
+    words = "This page explains how the functions of this library are called, with their parameters. " * 5
+    (tmp_path / "site").mkdir()
+    for name in ("index", "one", "two"):
+        links = '<a href="one.html">one</a> <a href="two.html">two</a> <a href="gone.html">gone</a>'
+        page = f"<html><head><title>{name}</title></head><body><p>{words}{name}</p>{links}</body></html>"
+        (tmp_path / "site" / f"{name}.html").write_text(page)
+    with serve(tmp_path / "site") as address:
+        sources(conf, site={"type": "website", "license": "MIT", "options": {"url": f"{address}index.html"}})
+        assert f"a crawl begins at {address}index.html" in output("sources", "check")
+        found = json.loads(output("sources", "preview", "site", "--json"))
+    assert sorted(one["uri"].rpartition("/")[2] for one in found["documents"]) == ["index.html", "one.html", "two.html"]
+    assert found["licenses"] == {"MIT": 3}
+    assert [reject["reason"] for reject in found["rejects"]] == ["http_error"]
+    assert not (tmp_path / "home").exists(), "a preview leaves nothing behind"
+
+
+def test_a_preview_takes_documents_of_every_item(conf: Path, tmp_path: Path) -> None:
     for number in range(5):
         (tmp_path / f"{number}.txt").write_text(f"Some text, number {number}.")
     sources(conf, mine={"type": "files", "options": {"paths": [str(tmp_path / "?.txt")], "kind": "text"}})
