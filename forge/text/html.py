@@ -63,6 +63,7 @@ _NOT_NESTING = frozenset({
 })
 # fmt: on
 _SPACES_AT_END = re.compile(r"[ \t\xa0]+(?=\n|$)")
+_FRAGMENT = re.compile(rb"<(?:div|p|table|h[1-6]|ul|ol|section|article|main|title|meta|span|a|center|font)[\s>]")
 _BLANK_LINES = re.compile(r"\n{3,}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u2028\u2029\ufeff]")
 
@@ -118,7 +119,9 @@ def is_html(body: bytes, media_type: str) -> bool:
     if media_type not in {"", "text/plain", "application/octet-stream"}:
         return False
     beginning = body[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    return beginning.startswith((b"<!doctype html", b"<html", b"<head", b"<body"))
+    if beginning.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
+        return True
+    return not media_type and _FRAGMENT.match(beginning) is not None
 
 
 def nesting(html: str) -> int:
