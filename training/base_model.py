@@ -21,6 +21,7 @@ from training.files import file_sha256, sync_folder
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads triple the CPU time where others compute too
 os.environ.setdefault("TQDM_DISABLE", "1")  # GGUF conversion draws a bar whatever it is told
 
 _CONVERSION_VERSION = "1"

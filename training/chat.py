@@ -1,9 +1,9 @@
 """One chat rendering for stage III and for evaluation: tools in the system text, calls as a Python call list.
 
-A chat document is ``{"tools": [...], "messages": [...]}``. Tools are functions or OpenAI tools; messages may carry calls
-as ``calls`` ([{name, arguments}]) or as OpenAI's ``tool_calls``. The checkpoint's own chat template lays out the turns; ours (:data:`CHATML`) stands in
-where there is none. The same text is used for every checkpoint, so that losses and accuracies compare; its hash
-(:func:`prompt_hash`) stands beside every figure.
+A chat document is ``{"tools": [...], "messages": [...]}``. Tools are functions or OpenAI tools; messages carry calls as
+``calls`` ([{name, arguments}]) or as OpenAI's ``tool_calls``. The checkpoint's own chat template lays out the turns;
+ours (:data:`CHATML`) stands in where there is none. The same text is used for every checkpoint, so that losses and
+accuracies compare; its hash (:func:`prompt_hash`) stands beside every figure.
 """
 
 from __future__ import annotations

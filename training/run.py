@@ -4,7 +4,7 @@
 
     run.json                      release_id, base model, settings; per finished stage steps, tokens, losses, data plan
     metrics.jsonl                 one JSON object per step
-    tensorboard/                  the same as TensorBoard events
+    tensorboard/<stage>/          the same as TensorBoard events
     packed-<stage>.parquet        the stage's sequences (table `packed`), its plan in the file's metadata
     seen-<stage>.parquet          doc_id, tokens, first_step: what the stage trained on up to its newest checkpoint
     checkpoints/<stage>-<step>/   for resuming; pruned

@@ -94,17 +94,21 @@ def train_stage(
     if first == 1:
         batch = f"{loop.loader.batch_sequences} x {data.sequence_tokens} tokens"
         say(f"stage {stage}: {loop.loader.steps} steps of {batch} from {start.name}")
-    accelerator.init_trackers("tensorboard", init_kwargs={"tensorboard": {"purge_step": first}})
+    # A folder per stage: purging what a resumed stage logs again must not touch the other stages
+    accelerator.init_trackers(f"tensorboard/{stage}", init_kwargs={"tensorboard": {"purge_step": first}})
+    saved = first - 1
     try:
         for step in range(first, loop.loader.steps + 1):
-            loop.train_step(step)
-            if step == loop.loader.steps:
-                break
             if stop:
+                if step - 1 > saved:
+                    loop.save(step - 1)
+                raise Stopped(
+                    f"stage {stage} stopped after step {step - 1} of {loop.loader.steps}; start again to go on"
+                )
+            loop.train_step(step)
+            if step % run.training.checkpoint_every_steps == 0 and step < loop.loader.steps:
                 loop.save(step)
-                raise Stopped(f"stage {stage} stopped at step {step} of {loop.loader.steps}; checkpoint written")
-            if step % run.training.checkpoint_every_steps == 0:
-                loop.save(step)
+                saved = step
         loop.finish()
     finally:
         accelerator.end_training()
@@ -218,8 +222,7 @@ class _Loop:
         self.say(progress_line(entry, self.loader.steps))
         scalars = {name: value for name, value in entry.items() if isinstance(value, float)}
         self.accelerator.log(
-            {f"{self.stage}/{name}": value for name, value in scalars.items()}
-            | {f"{self.stage}/loss_{domain}": value for domain, value in by_domain.items()},
+            scalars | {f"loss_{domain}": value for domain, value in by_domain.items()},
             step=step,
         )
 

@@ -32,6 +32,14 @@ def entries(run) -> list[dict]:
     return [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
 
 
+def scalars(folder: Path, tag: str) -> list[float]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return [event.value for event in events.Scalars(tag)]
+
+
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "model.safetensors")
 
@@ -51,7 +59,7 @@ def test_three_steps_and_three_resumed_equal_six_straight_to_the_bit(make_run):
     assert straight.run_id == broken.run_id
     assert train(straight, "I").ran_steps == 6
     with pytest.raises(Stopped):
-        train(broken, "I", StopAfter(3))
+        train(broken, "I", StopAfter(4))
     assert [path.name for path in (broken.folder / "checkpoints").iterdir()] == ["I-000003"]
     assert not is_complete(broken.model_folder("I"))
     with (broken.folder / "metrics.jsonl").open("a") as sink:  # what a crash after the checkpoint leaves behind
@@ -66,6 +74,16 @@ def test_three_steps_and_three_resumed_equal_six_straight_to_the_bit(make_run):
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert pq.read_table(straight.folder / "seen-I.parquet") == pq.read_table(broken.folder / "seen-I.parquet")
     assert list((broken.folder / "checkpoints").iterdir()) == []
+    losses = [entry["loss"] for entry in entries(broken)]
+    assert scalars(broken.folder / "tensorboard" / "I", "loss") == pytest.approx(losses, rel=1e-6)
+
+
+def test_a_stop_before_the_first_step_leaves_nothing_to_redo(make_run):
+    run = make_run()
+    with pytest.raises(Stopped, match="after step 0"):
+        train(run, "I", StopAfter(1))
+    assert not (run.folder / "checkpoints").exists()
+    assert train(run, "I").ran_steps == 6
 
 
 def test_a_finished_stage_returns_at_once_and_a_setting_without_effect_keeps_the_run(make_run):
@@ -99,7 +117,8 @@ def test_three_stages_learn_and_record_what_they_saw(make_run):
     summary = run.summary()
     assert summary["stages"].keys() == {"I", "II", "III"}
     assert summary["stages"]["III"]["release_id"] == "r-small"
-    assert list((run.folder / "tensorboard").glob("**/events*"))
+    for stage in ("I", "II", "III"):
+        assert scalars(run.folder / "tensorboard" / stage, "loss") == pytest.approx(by_stage[stage], rel=1e-6)
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_weights_change(make_run, tiny_model, tmp_path):
@@ -121,5 +140,5 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change(make_run, tin
 def test_checkpoints_are_pruned_after_the_new_one_is_whole(make_run):
     run = make_run(checkpoint_every_steps=1, keep_checkpoints=2)
     with pytest.raises(Stopped):
-        train(run, "I", StopAfter(4))
+        train(run, "I", StopAfter(5))
     assert sorted(path.name for path in (run.folder / "checkpoints").iterdir()) == ["I-000003", "I-000004"]
