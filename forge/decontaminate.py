@@ -70,8 +70,8 @@ class Hit:
 class BenchmarkIndex:
     """What documents are compared with.
 
-    ``ngrams``: sorted distinct hashes, shape (n,); ``owner_of``: beside each the place in ``owners`` of the item that has
-    it first. ``signatures``: key to the items that offer it, with the normalised description.
+    ``ngrams``: sorted distinct hashes, shape (n,); ``owner_of``: beside each the place in ``owners`` of the item that
+    has it first. ``signatures``: key to the items that offer it, with the normalised description.
     """
 
     ngram_words: int

@@ -65,7 +65,10 @@ def find_duplicates(
     minhash: MinHashSettings,
     min_jaccard: float,
 ) -> list[Member]:
-    """All members of all components. ``texts``: doc_id, text. ``narrow``: doc_id, text_key, split, characters, guard."""
+    """All members of all components.
+
+    ``texts``: doc_id, text. ``narrow``: doc_id, text_key, split, characters, guard.
+    """
     firsts = narrow.groupBy("guard", "text_key").agg(F.min("doc_id").alias("first"), F.count("*").alias("copies"))
     exact = (
         narrow.join(firsts.where("copies > 1"), ["guard", "text_key"])

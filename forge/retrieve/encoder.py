@@ -48,7 +48,6 @@ class Encoder:
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
         import torch
         from sentence_transformers import SentenceTransformer
-
         from transformers.utils import logging
 
         logging.disable_progress_bar()
