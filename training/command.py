@@ -11,7 +11,7 @@ from forge.release import NoRelease, release_of
 from training.checkpoint import BadCheckpoint
 from training.corpus_input import NotTheRelease
 from training.process import EXIT_STOPPED, StopRequest, die_with_parent
-from training.run import Run, StageMissing, open_run
+from training.run import NotFinite, Run, StageMissing, Stopped, open_run
 from training.stage_data import NoTrainingData
 
 EXIT_NOT_FINITE = 3
@@ -37,12 +37,15 @@ def train_command(arguments: argparse.Namespace, stage: str) -> int:
     """Train one stage and print what came of it. Exit codes: 0 done, 1 cannot, 3 not finite, 75 stopped on request."""
     die_with_parent()
     stop = StopRequest().listen()
-    from training.stage import NotFinite, Stopped, train_stage  # after the signal handlers: torch takes seconds
-
     try:
         settings = load_settings(arguments.profile)
         run = run_of(settings, arguments.release)
         _say(f"run {run.run_id} release {run.release.release_id}")
+        if run.is_finished(stage):
+            _say(f"stage {stage} is finished: {run.model_folder(stage)}")
+            return 0
+        from training.stage import train_stage  # late: torch takes seconds to import
+
         result = train_stage(run, stage, stop=stop, say=_say)
     except Stopped as reason:
         _say(str(reason))

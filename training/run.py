@@ -44,6 +44,14 @@ class StageMissing(Exception):
     """An earlier stage has to be trained first."""
 
 
+class NotFinite(Exception):
+    """The loss or the gradient norm is not finite; the weights were not touched by this step."""
+
+
+class Stopped(Exception):
+    """Stopped on request, after a checkpoint."""
+
+
 @dataclass(frozen=True)
 class Run:
     run_id: str

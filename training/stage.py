@@ -26,21 +26,13 @@ from training.loader import StageLoader
 from training.metrics import MetricsFile, progress_line
 from training.model_loss import PackedLoss
 from training.process import StopRequest
-from training.run import Run
+from training.run import NotFinite, Run, Stopped
 from training.schedule import learning_rate_at
 from training.stage_data import stage_data
 
 DOMAINS = ("agent", "code", "text")
 _BETAS = (0.9, 0.95)
 _MOMENTS = ("exp_avg", "exp_avg_sq")
-
-
-class NotFinite(Exception):
-    """The loss or the gradient norm is not finite; the weights were not touched by this step."""
-
-
-class Stopped(Exception):
-    """Stopped on request, after a checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 
 from training.checkpoint import is_complete
 from training.process import StopRequest
-from training.run import StageMissing
-from training.stage import NotFinite, Stopped, train_stage
+from training.run import NotFinite, StageMissing, Stopped
+from training.stage import train_stage
 
 
 class StopAfter(StopRequest):
