@@ -26,6 +26,7 @@ _SPEAKERS: Mapping[Role, tuple[str, ...]] = {
     "tool": ("tool", "function", "observation", "tool_response", "function_response"),
 }
 _ROLES: Mapping[str, Role] = {speaker: role for role, speakers in _SPEAKERS.items() for speaker in speakers}
+_OUTCOMES = ("success", "failure", "unknown")  # a tuple: what a record holds may not be hashable
 _ROW_DEFAULTS: Mapping[str, Any] = {"outcome": "unknown", "reward": None, "environment": "", "generator": ""}
 
 
@@ -105,7 +106,7 @@ def _conversation(record: Mapping[str, Any], steps: list[Step], source: str, ite
 
 def _outcome(record: Mapping[str, Any], reward: float | None) -> Outcome:
     """``outcome`` or ``success`` as the record states it; else a reward of 1 or 0 (tau-bench); else unknown."""
-    if record.get("outcome") in {"success", "failure", "unknown"}:
+    if record.get("outcome") in _OUTCOMES:
         return cast("Outcome", record["outcome"])
     success = record.get("success")
     if isinstance(success, bool):
@@ -181,7 +182,7 @@ def _own_row(record: Mapping[str, Any], source: str, item_id: str, spdx: str) ->
     if (
         not all(isinstance(value, Mapping) for value in (*arguments, *trajectory.tools))
         or not all(isinstance(word, str) for word in words)
-        or trajectory.outcome not in {"success", "failure", "unknown"}
+        or trajectory.outcome not in _OUTCOMES
         or not isinstance(trajectory.reward, (int, float, type(None)))
         or is_deeper_than([*arguments, *trajectory.tools], MAX_NESTING)
     ):

@@ -126,6 +126,8 @@ def test_outcomes(record: dict[str, object], outcome: str, reward: float | None)
         (lines({"messages": [{"role": "user", "content": "hi"}]}), "no_action"),
         (lines({"messages": [{"role": "pope", "content": "hi"}]}), "malformed_record"),
         (lines({"messages": ["hi"]}), "malformed_record"),
+        (lines({"messages": [{"role": "user", "content": "hi"}], "outcome": [], "reward": "x"}), "no_action"),
+        (lines({"task": "t", "tools": [], "steps": [], "outcome": {}}), "malformed_record"),
         (lines({"conversations": [{"from": "function_call", "value": "weather()"}]}), "malformed_record"),
         (lines({"messages": [{"role": "assistant", "tool_calls": [{"name": ""}]}]}), "malformed_record"),
         (b'{"a":' * 70 + b"1" + b"}" * 70, "too_deeply_nested"),
