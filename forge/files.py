@@ -132,7 +132,10 @@ def list_files(name: str, source: SourceSettings, settings: Settings, kinds: tup
         is_remote = pattern.startswith("s3://")
         store = "s3" if is_remote else "local"
         for item_id, info in _s3_matches(pattern, settings) if is_remote else _matches(pattern):
-            found.setdefault(item_id, (store, info))
+            if item_id in found and found[item_id][1].path != info.path:
+                advice = "use one pattern for both, or two sources"
+                raise ConfigurationError(f"sources.{name}.options.paths: two files are called {item_id!r}; {advice}")
+            found[item_id] = (store, info)
             if len(found) > options.max_files:
                 raise ConfigurationError(
                     f"sources.{name}.options.paths: more than max_files = {options.max_files} files"
@@ -160,10 +163,13 @@ def list_files(name: str, source: SourceSettings, settings: Settings, kinds: tup
 
 
 def _matches(pattern: str) -> Iterator[tuple[str, pafs.FileInfo]]:
+    """Files on disk. Names are as the pattern spells them; those of an absolute pattern begin after its fixed folder,
+    so that ids, and with them splits, do not depend on where a machine keeps its data."""
     local = pafs.LocalFileSystem()
+    fixed = Path(re.split(r"[*?\[]", pattern, maxsplit=1)[0] + "-").parent if Path(pattern).is_absolute() else Path()
     for name, path in matches(checkout(), pattern):
         if path.is_file():
-            yield Path(name).as_posix(), local.get_file_info(str(path.resolve()))
+            yield Path(name).relative_to(fixed).as_posix(), local.get_file_info(str(path.resolve()))
 
 
 def _s3_matches(pattern: str, settings: Settings) -> Iterator[tuple[str, pafs.FileInfo]]:

@@ -30,6 +30,8 @@ class _OneLineErrors(TyperGroup):
     def invoke(self, ctx: Any) -> Any:  # the context's class is a private one of typer
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:  # `forge report | head`: the caller has seen enough
+            raise
         except Exception as error:
             kind = next(
                 (base for base in type(error).__mro__ if base.__name__ in _EXPECTED.get(base.__module__, ())), None

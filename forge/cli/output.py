@@ -47,12 +47,14 @@ def console() -> Console:
 
 
 def printable(value: object) -> str:
-    """Text without terminal control sequences: a document may hold any character."""
+    """Text without control sequences and direction marks: a document may hold any character."""
+    import unicodedata
+
+    def shown(character: str) -> bool:
+        return character in "\n\t" or character.isprintable() or unicodedata.category(character) == "Zs"
+
     text = "-" if value is None else str(value)
-    return "".join(
-        character if character in "\n\t" or character.isprintable() else "\N{REPLACEMENT CHARACTER}"
-        for character in text
-    )
+    return "".join(character if shown(character) else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def figure(value: object) -> str:

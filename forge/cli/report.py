@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _CURVE_POINTS = 8
 _CHECKPOINTS = ("base", "I", "II", "III")
+_METRICS = ("nats_per_token", "bits_per_byte", "ast_accuracy", "decodable_share")
 _VERDICTS = {True: "passed", False: "FAILED", None: "not evaluated"}
 
 
@@ -143,7 +144,7 @@ def _print_evaluations(rows: Sequence[Mapping[str, Any]]) -> None:
     for run_id in sorted({row["run_id"] for row in rows}):
         values: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
         for row in rows:
-            if row["run_id"] == run_id:
+            if row["run_id"] == run_id and _is_headline(row):
                 values.setdefault((row["benchmark"], row["metric"]), {})[row["checkpoint"]] = row
         present = [name for name in _CHECKPOINTS if any(name in found for found in values.values())]
         present += sorted({name for found in values.values() for name in found} - set(present))
@@ -163,3 +164,11 @@ def _print_evaluations(rows: Sequence[Mapping[str, Any]]) -> None:
             *("before (base)" if name == "base" else f"after {name}" for name in present),
         )
         print_table(f"Evaluation of run {run_id}", columns, lines, columns[2:])
+    hidden = sum(1 for row in rows if not _is_headline(row))
+    if hidden:
+        say(f"{hidden} further figures (by category and of other metrics): forge report --json")
+
+
+def _is_headline(row: Mapping[str, Any]) -> bool:
+    """What is shown to people: the usual metrics over whole benchmarks and over each held-out kind."""
+    return row["metric"] in _METRICS and not str(row["benchmark"]).startswith("bfcl:")

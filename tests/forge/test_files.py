@@ -81,10 +81,26 @@ def test_an_item_is_a_file_and_its_hash_is_the_sha256_of_its_bytes(tmp_path: Pat
         (tmp_path / name).write_text(f"text of {name}")
     source = source_of(tmp_path / "**/*.txt", "text")
     items = list(forge.text.files.list_items("mine", source, settings))
-    assert [Path(item.item_id).name for item in items] == ["a.txt", "b.txt", "c.txt"]
+    assert [item.item_id for item in items] == ["a.txt", "b.txt", "deep/c.txt"], "not where this machine keeps them"
     assert items[0].content_hash == hashlib.sha256(b"text of a.txt").hexdigest()
     assert list(forge.apis.files.list_items("mine", source, settings)) == []
     assert list(forge.trajectories.files.list_items("mine", source, settings)) == []
+
+
+def test_files_of_several_patterns_have_names_of_their_own(tmp_path: Path, settings: Settings) -> None:
+    for name in ("x/a.txt", "y/a.txt", "y/b.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+
+    def listed(*patterns: str) -> list[str]:
+        options = {"paths": [str(tmp_path / pattern) for pattern in patterns], "kind": "text"}
+        source = SourceSettings(type="files", options=options)
+        return [item.item_id for item in forge.text.files.list_items("mine", source, settings)]
+
+    assert listed("*/a.txt") == ["x/a.txt", "y/a.txt"]
+    assert listed("x/*.txt", "y/b.txt", "x/a.*") == ["a.txt", "b.txt"], "a file that two patterns find is one item"
+    with pytest.raises(ConfigurationError, match=r"two files are called 'a\.txt'"):
+        listed("x/*.txt", "y/*.txt")
 
 
 def test_a_changed_file_has_another_hash(tmp_path: Path, settings: Settings) -> None:
@@ -131,7 +147,7 @@ def test_rows_of_json_lines_become_texts_with_their_own_columns(tmp_path: Path, 
     assert (first.text, first.title, first.license, first.uri) == (
         "First text.", "One", "Apache-2.0", "https://example.org/1",
     )  # fmt: skip
-    assert (second.license, second.title, second.uri) == ("MIT", "", f"{tmp_path / 'a.jsonl'}#2")
+    assert (second.license, second.title, second.uri) == ("MIT", "", "a.jsonl#2")
 
 
 def test_a_row_without_a_licence_is_kept(tmp_path: Path, settings: Settings) -> None:
@@ -245,7 +261,7 @@ def test_rows_of_api_documentation_become_entities(tmp_path: Path, settings: Set
     found = outcomes(tmp_path / "a.jsonl", "api_doc", settings)
     [entity] = [one for one in found if isinstance(one, ApiEntity)]
     assert entity.entity_key == "mine/weather/get_weather"
-    assert (entity.license, entity.source_uri) == ("MIT", f"{tmp_path / 'a.jsonl'}#1")
+    assert (entity.license, entity.source_uri) == ("MIT", "a.jsonl#1")
     assert entity.row("2026-11-21")["parameters"].startswith('{"properties":{"city"')
     assert reasons(found) == [
         ("2", "invalid_entity"), ("3", "invalid_entity"), ("4", "no_description"), ("5", "invalid_entity"),
@@ -267,7 +283,7 @@ def test_specifications_become_entities(tmp_path: Path, settings: Settings, name
     [entity] = outcomes(tmp_path / name, "api_doc", settings)
     assert entity.name == "GET /now"
     assert entity.license == "MIT"
-    assert entity.source_uri.startswith(str(tmp_path / name))
+    assert entity.source_uri.startswith(name)
 
 
 @pytest.mark.parametrize(
