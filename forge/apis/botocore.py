@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
+from forge.apis.property_order import with_order
 from forge.artifacts import artifact_path
 from forge.config import Settings, SourceSettings
 from forge.schema import ApiEntity, ApiError, ApiExample, Decision, Item, canonical_json, content_hash
@@ -173,6 +174,7 @@ def _entity(
     parameters = expander.expand(inputs["shape"]) if inputs else {}
     parameters = {"type": "object", "properties": {}, **parameters}
     parameters.pop("description", None)
+    parameters = with_order(parameters)
     errors = tuple(
         ApiError(error["shape"], cut(expander.documentation(error["shape"]), 600))
         for error in operation.get("errors", ())

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from forge.apis.property_order import in_order
 from forge.schema import ApiEntity
 
 _MAX_RESPONSE_CHARACTERS = 4000
@@ -43,10 +44,10 @@ def call_of(entity: ApiEntity) -> Call | None:
             return Call(arguments, _laid_out(example.output), example.description)
     properties = {
         name: schema
-        for name, schema in entity.parameters.get("properties", {}).items()
+        for name, schema in in_order(entity.parameters).items()
         if not name.startswith("*") and not schema.get("deprecated")
     }
-    required = [name for name in properties if name in set(entity.parameters.get("required", ()))]
+    required = [name for name in entity.parameters.get("required", ()) if name in properties]
     chosen = required or list(properties)[:2]
     if not chosen:
         return None
@@ -78,10 +79,10 @@ def value_of(schema: Mapping[str, Any], name: str, depth: int = 0) -> Any:
     for stated in ("example", "default", "const"):
         if schema.get(stated) is not None:
             return schema[stated]
-    if schema.get("enum"):
-        return schema["enum"][0]
-    if schema.get("examples") and isinstance(schema["examples"], list):
-        return schema["examples"][0]
+    for listed in ("enum", "examples"):
+        values = schema.get(listed)
+        if isinstance(values, list) and values:
+            return values[0]
     for choice in ("anyOf", "oneOf"):
         parts = schema.get(choice)
         if isinstance(parts, list) and parts and isinstance(parts[0], Mapping):
@@ -111,8 +112,8 @@ def value_of(schema: Mapping[str, Any], name: str, depth: int = 0) -> Any:
 def _object_value(schema: Mapping[str, Any], name: str, depth: int) -> dict[str, Any]:
     if depth >= _MAX_DEPTH:
         return {}
-    properties = schema.get("properties")
-    if isinstance(properties, Mapping) and properties:
+    properties = in_order(schema)
+    if properties:
         required = [member for member in properties if member in set(schema.get("required", ()))]
         chosen = required or list(properties)[:1]
         return {member: value_of(properties[member], member, depth + 1) for member in chosen}
@@ -130,12 +131,29 @@ def _singular(name: str) -> str:
     return name[:-1] if name.endswith("s") and not name.endswith(("ss", "us", "is")) and len(name) > 3 else name
 
 
-_WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z]+|[0-9]+")
+_PLURAL_ACRONYM = re.compile(r"[A-Z]{2,}s$")
+_WORD = re.compile(r"([^_])([A-Z][a-z]+)")
+_CAPITAL = re.compile(r"([a-z0-9])([A-Z])")
+_SEPARATORS = re.compile(r"[^A-Za-z0-9]+")
 
 
 def snake_case(name: str) -> str:
-    """``DescribeDBInstances`` -> ``describe_db_instances``; what holds no letter or digit is "_"."""
-    return "_".join(word.lower() for word in _WORDS.findall(name)) or "_"
+    """``DescribeDBInstances`` -> ``describe_db_instances``; "_" for what holds no letter or digit."""
+    words = _SEPARATORS.sub("_", name)
+    if match := _PLURAL_ACRONYM.search(words):
+        words = f"{words[: match.start()]}_{match.group().lower()}"
+    words = _CAPITAL.sub(r"\1_\2", _WORD.sub(r"\1_\2", words))
+    return words.strip("_").lower() or "_"
+
+
+def method_name(entity: ApiEntity, separator: str = "_") -> str:
+    """What the operation is called in Python or, with "-", on the command line. For AWS by botocore's own rule, which
+    knows exceptions (``CreateOAuth2Token`` -> ``create_oauth2_token``)."""
+    if entity.provider == "aws":
+        from botocore import xform_name
+
+        return str(xform_name(entity.name, separator))
+    return snake_case(entity.name).replace("_", separator)
 
 
 def cli_words(name: str) -> str:
@@ -156,12 +174,12 @@ def python_call(entity: ApiEntity, call: Call) -> str:
     if entity.provider == "aws":
         head, target = (
             f'import boto3\n\nclient = boto3.client("{entity.service}")\nresponse = ',
-            f"client.{snake_case(entity.name)}",
+            f"client.{method_name(entity)}",
         )
     elif entity.provider == "python":
         head, target = _python_target(entity)
     else:
-        head, target = "response = ", f"client.{snake_case(entity.name)}"
+        head, target = "response = ", f"client.{method_name(entity)}"
     inline = f"{target}({', '.join(arguments)})"
     if len(inline) <= 88 and "\n" not in inline:
         return head + inline

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import Distribution, distributions
@@ -21,14 +21,12 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from forge.apis.annotations import default_of, schema_of, schema_of_prose
-from forge.apis.docstring_sections import Described, Sections, sections_of
+from forge.apis.python_entities import described_entity
 from forge.apis.python_exports import Exports, is_public, module_name
 from forge.artifacts import artifact_path
 from forge.config import Settings, SourceSettings
 from forge.schema import ApiEntity, Decision, Item, content_hash
 from forge.text.licenses import license_of_distribution
-from forge.text.markup import cut, first_sentence
 
 STEP = "parse_apis"
 READER_VERSION = "1"
@@ -218,10 +216,8 @@ def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterato
             if path in seen:
                 continue
             seen.add(path)
-            yield _entity(
+            yield described_entity(
                 described,
-                path,
-                kind,
                 ApiEntity(
                     provider="python",
                     service=_normalised(name),
@@ -299,148 +295,3 @@ def _with_members(member: Any, path: str, kind: str) -> Iterator[tuple[str, str,
             yield from _with_members(inner, f"{path}.{name}", "method")
         elif inner.kind.value == "class":
             yield from _with_members(inner, f"{path}.{name}", "class")
-
-
-def _entity(described: Any, path: str, kind: str, base: ApiEntity) -> ApiEntity:
-    sections = sections_of(described.docstring)
-    call = described
-    documented = sections.parameters
-    if kind == "class":
-        call = described.members.get("__init__")
-        if call is not None and not call.is_alias and call.docstring is not None and not documented:
-            documented = sections_of(call.docstring).parameters
-    signature = _signature(call, kind, described)
-    parameters = _parameters(signature, documented, open_ended=signature is None)
-    fields: dict[str, Any] = {
-        "summary": first_sentence(sections.text) or _summary_of(path, kind),
-        "description": sections.text,
-        "parameters": parameters,
-        "returns": {} if kind == "class" else _returns(call, sections),
-        "errors": sections.errors,
-        "examples": sections.examples,
-    }
-    return ApiEntity(
-        provider=base.provider,
-        service=base.service,
-        name=base.name,
-        version=base.version,
-        entity_type=base.entity_type,
-        license=base.license,
-        source=base.source,
-        item_id=base.item_id,
-        source_uri=base.source_uri,
-        **fields,
-    )
-
-
-def _summary_of(path: str, kind: str) -> str:
-    return f"The {kind} {path.rsplit('.', 1)[-1]}."
-
-
-@dataclass(frozen=True, slots=True)
-class _Parameter:
-    name: str  # "*args" and "**kwargs" with their stars
-    annotation: str
-    default: str | None
-
-    @property
-    def variadic(self) -> bool:
-        return self.name.startswith("*")
-
-
-def _signature(call: Any, kind: str, owner: Any) -> list[_Parameter] | None:
-    """The parameters a caller gives; None when the class inherits its constructor from elsewhere."""
-    if call is None or call.is_alias or call.kind.value != "function":
-        if kind == "class" and any("dataclass" in str(decorator.value) for decorator in owner.decorators):
-            return [
-                _Parameter(name, str(member.annotation), None if member.value is None else str(member.value))
-                for name, member in owner.members.items()
-                if not member.is_alias
-                and member.kind.value == "attribute"
-                and member.annotation is not None
-                and is_public(name)
-            ]
-        return None
-    parameters = list(call.parameters)
-    if (
-        kind in {"class", "method"}
-        and "staticmethod" not in call.labels
-        and parameters
-        and parameters[0].name in {"self", "cls", "mcs", "klass"}
-    ):
-        parameters = parameters[1:]
-    stars = {"variadic positional": "*", "variadic keyword": "**"}
-    return [
-        _Parameter(
-            stars.get(entry.kind.value if entry.kind else "", "") + entry.name,
-            str(entry.annotation or ""),
-            None if entry.default is None or (entry.kind and entry.kind.value in stars) else str(entry.default),
-        )
-        for entry in parameters
-        if is_public(entry.name) or entry.default is None
-    ]
-
-
-def _parameters(
-    signature: Sequence[_Parameter] | None, documented: Sequence[Described], open_ended: bool
-) -> dict[str, Any]:
-    """JSON Schema of the call. Documented names that the signature lacks are added when it can take them."""
-    told: dict[str, Described] = {}
-    for entry in documented:
-        for part in re.split(r"\s*,\s*", entry.name):
-            if part:
-                told.setdefault(part.lstrip("*\\"), entry)
-    properties: dict[str, Any] = {}
-    required: list[str] = []
-    for parameter in signature or ():
-        plain = parameter.name.lstrip("*")
-        properties[parameter.name] = _property(parameter, told.pop(plain, None))
-        if parameter.default is None and not parameter.variadic:
-            required.append(parameter.name)
-    if open_ended or any(name.startswith("**") for name in properties):
-        for plain, entry in told.items():
-            if plain.isidentifier():
-                properties[plain] = _property(_Parameter(plain, "", None), entry)
-    schema: dict[str, Any] = {"type": "object", "properties": properties}
-    if required:
-        schema["required"] = required
-    if open_ended:
-        schema["additionalProperties"] = True
-    return schema
-
-
-def _property(parameter: _Parameter, entry: Described | None) -> dict[str, Any]:
-    schema = {} if parameter.variadic else schema_of(parameter.annotation)
-    if parameter.variadic and parameter.annotation:
-        schema = {"x-annotation": parameter.annotation}
-    if entry is not None:
-        if not schema and entry.annotation:
-            schema = schema_of_prose(entry.annotation)
-        if entry.description:
-            schema["description"] = cut(entry.description, 4000)
-    if parameter.default is not None:
-        schema.update(default_of(parameter.default))
-    return schema
-
-
-def _returns(call: Any, sections: Sections) -> dict[str, Any]:
-    annotation = str(call.returns or "") if call is not None else ""
-    described = [entry for entry in sections.returns if entry.description or entry.annotation]
-    if len(described) > 1:
-        values = [
-            {
-                **({"title": entry.name} if entry.name else {}),
-                **schema_of_prose(entry.annotation),
-                "description": entry.description,
-            }
-            for entry in described
-        ]
-        return {"type": "array", "prefixItems": values}
-    schema = schema_of(annotation)
-    if described:
-        entry = described[0]
-        schema = schema or schema_of_prose(entry.annotation)
-        text = f"{entry.name}: {entry.description}" if entry.name and entry.description else entry.description
-        if text:
-            schema["description"] = cut(("Yields: " if sections.yields else "") + text, 4000)
-    return schema

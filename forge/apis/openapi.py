@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from forge.apis.property_order import with_order
 from forge.apis.references import ReferenceError_, resolve, schema_in
 from forge.apis.yaml_documents import load_yaml
 from forge.schema import ApiEntity, ApiError, ApiExample, Decision, canonical_json
@@ -235,7 +236,7 @@ def _call(
         schema["required"] = sorted(set(required), key=required.index)
     if not recorded and example and set(required) <= set(example):
         recorded.append(canonical_json(example))
-    return schema, [text for text in recorded if len(text) <= _MAX_EXAMPLE_CHARACTERS]
+    return with_order(schema), [text for text in recorded if len(text) <= _MAX_EXAMPLE_CHARACTERS]
 
 
 def _schema_of_parameter(document: Mapping[str, Any], parameter: Mapping[str, Any]) -> Any:

@@ -58,7 +58,9 @@ MODEL: dict[str, Any] = {
 }
 EXAMPLES = {
     "version": "1.0",
-    "examples": {"PutThing": [{"input": {"Name": "a"}, "output": {"made": "2020"}, "title": "To put", "description": "Puts a."}]},
+    "examples": {
+        "PutThing": [{"input": {"Name": "a"}, "output": {"made": "2020"}, "title": "To put", "description": "Puts a."}]
+    },
 }
 
 
@@ -105,7 +107,9 @@ def test_an_unknown_option_is_refused(models: Path, settings: Settings) -> None:
 
 def test_operations_become_entities(models: Path, settings: Settings) -> None:
     rows = list(botocore.read_item(_items(models, settings)["thing"], _source(models), settings))
-    assert [(row.item_id, row.reason) for row in rows if isinstance(row, Decision)] == [("thing#Broken", "malformed_operation")]
+    assert [(row.item_id, row.reason) for row in rows if isinstance(row, Decision)] == [
+        ("thing#Broken", "malformed_operation")
+    ]
     ping, put = (row for row in rows if isinstance(row, ApiEntity))
     assert (ping.name, ping.auth, ping.parameters) == ("Ping", "none", {"type": "object", "properties": {}})
     assert ping.description == "Deprecated.\n\nSays hello."

@@ -78,7 +78,9 @@ def _sections(value: str) -> Sections:
     return sections_of(griffe.Docstring(value))
 
 
-@pytest.mark.parametrize(("value", "style"), [(GOOGLE, "google"), (NUMPY, "numpy"), (SPHINX, "sphinx"), ("Just: words.", None)])
+@pytest.mark.parametrize(
+    ("value", "style"), [(GOOGLE, "google"), (NUMPY, "numpy"), (SPHINX, "sphinx"), ("Just: words.", None)]
+)
 def test_guess_style(value: str, style: str | None) -> None:
     assert guess_style(value) == style
 
@@ -99,7 +101,11 @@ def test_examples_keep_prompts_and_part_the_last_output() -> None:
     (google,) = _sections(GOOGLE).examples
     assert (google.description, google.input, google.output) == ("", ">>> add(1, 2)", "3")
     (numpy,) = _sections(NUMPY).examples
-    assert (numpy.description, numpy.input, numpy.output) == ("First this:", ">>> x = [\n...     1]\n>>> add(1, 2)", "3")
+    assert (numpy.description, numpy.input, numpy.output) == (
+        "First this:",
+        ">>> x = [\n...     1]\n>>> add(1, 2)",
+        "3",
+    )
 
 
 def test_other_sections_stay_in_the_text() -> None:
@@ -108,7 +114,9 @@ def test_other_sections_stay_in_the_text() -> None:
 
 
 def test_headings_underlined_with_equals_signs() -> None:
-    sections = _sections("Finds it.\n\nParameters\n==========\n\nx : int\n    the x\n\nExamples\n========\n\n>>> find(2)\n2\n")
+    sections = _sections(
+        "Finds it.\n\nParameters\n==========\n\nx : int\n    the x\n\nExamples\n========\n\n>>> find(2)\n2\n"
+    )
     assert [entry.name for entry in sections.parameters] == ["x"]
     assert [example.output for example in sections.examples] == ["2"]
 
@@ -125,8 +133,9 @@ def test_split_session() -> None:
 
 
 WORDS = st.sampled_from(
-    ["Args:", "Returns:", "Examples::", "Parameters", "----------", "=====", ":param x:", ":type x: int", ":raises", "Raises:",
-     "x (int): y", "x : int", "    ", ">>> f(", "... 1", "```python", ".. note:: a", ":a:`b", "\n", "\n\n", "Yields:", "Attributes:"]
+    ["Args:", "Returns:", "Examples::", "Parameters", "----------", "=====", ":param x:", ":type x: int", ":raises",
+     "x (int): y", "x : int", "    ", ">>> f(", "... 1", "```python", ".. note:: a", ":a:`b", "\n", "\n\n", "Yields:",
+     "Attributes:", "Raises:"]
 )  # fmt: skip
 
 

@@ -123,7 +123,8 @@ def test_swagger_2_and_a_license_of_the_source() -> None:
 
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"{after}: &{after} [{', '.join(['*' + before] * 9)}]\n" for before, after in zip("abcdefghi", "bcdefghij", strict=True)
+    f"{after}: &{after} [{', '.join(['*' + before] * 9)}]\n"
+    for before, after in zip("abcdefghi", "bcdefghij", strict=True)
 )
 
 
@@ -157,8 +158,8 @@ SCRAPS = st.recursive(
     | st.dictionaries(
         st.sampled_from(
             ["get", "parameters", "schema", "$ref", "name", "in", "responses", "200", "content", "application/json",
-             "requestBody", "allOf", "properties", "items", "description", "type", "enum", "example", "examples", "required",
-             "security", "default", "value", "oneOf"]
+             "requestBody", "allOf", "properties", "items", "description", "type", "enum", "example", "examples",
+             "required", "security", "default", "value", "oneOf"]
         ),
         inner | st.sampled_from(["#/paths", "#/paths/~1a/get", "body", "query", "object"]),
         max_size=4,
@@ -169,7 +170,13 @@ SCRAPS = st.recursive(
 
 @given(SCRAPS, SCRAPS)
 def test_no_specification_raises(path: object, information: object) -> None:
-    document = {"openapi": "3.1.0", "info": information, "paths": {"/a": path}, "servers": information, "security": path}
+    document = {
+        "openapi": "3.1.0",
+        "info": information,
+        "paths": {"/a": path},
+        "servers": information,
+        "security": path,
+    }
     for row in read_openapi(json.dumps(document).encode(), source="s", item_id="i"):
         if isinstance(row, ApiEntity):
             row.row("night")
@@ -183,4 +190,7 @@ def test_no_bytes_raise(data: bytes) -> None:
 
 
 def test_yaml_round_trip() -> None:
-    assert load_yaml(yaml.safe_dump({"a": [1, {"b": None}], "c": "x: y"}).encode()) == {"a": [1, {"b": None}], "c": "x: y"}
+    assert load_yaml(yaml.safe_dump({"a": [1, {"b": None}], "c": "x: y"}).encode()) == {
+        "a": [1, {"b": None}],
+        "c": "x: y",
+    }

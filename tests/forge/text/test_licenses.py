@@ -11,8 +11,13 @@ from hypothesis import strategies as st
 
 from forge.text.licenses import is_allowed, license_of_distribution, spdx_of, spdx_of_text
 
-MIT_TEXT = "Copyright (c) 2020 A\n\nPermission is hereby granted, free of charge, to any person obtaining a copy\nof this"
-BSD_TEXT = "Copyright 2010 B\n\nRedistribution and use in source and binary forms, with or without\nmodification, are ok"
+MIT_TEXT = (
+    "Copyright (c) 2020 A\n\nPermission is hereby granted, free of charge, to any person obtaining a copy\nof this"
+)
+APACHE_CLASSIFIER = "License :: OSI Approved :: Apache Software License"
+BSD_TEXT = (
+    "Copyright 2010 B\n\nRedistribution and use in source and binary forms, with or without\nmodification, are ok"
+)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +90,7 @@ def _distribution(folder: Path, metadata: str, license_text: str | None = None) 
         ("License: Apache 2.0", None, "Apache-2.0"),
         ("License: BSD\nClassifier: License :: OSI Approved :: MIT License", None, "MIT"),
         (
-            "Classifier: License :: OSI Approved :: MIT License\nClassifier: License :: OSI Approved :: Apache Software License",
+            "\nClassifier: ".join(["Keywords: x", "License :: OSI Approved :: MIT License", APACHE_CLASSIFIER]),
             None,
             "Apache-2.0 AND MIT",
         ),

@@ -13,9 +13,12 @@ from forge.text.markup import cut, first_sentence, text_of
 FRAGMENTS = st.lists(
     st.one_of(
         st.sampled_from(
-            ["<p>", "</p>", "<ul>", "</ul>", "<ol>", "<li>", "</li>", "<code>", "</code>", "<pre>", "</pre>", "<note>",
-             "</note>", "<dl>", "<dt>", "<dd>", "</dl>", "<table>", "<tr>", "<td>", "</table>", "<br/>", "<script>", "<!--",
-             "-->", "<svg>", "<template>", "&amp;", "&#0;", "&#xD800;", "<", ">", "\x00", "\ud800", "  ", "\n", "<b", 'a="'],
+            ["<p>", "</p>", "<ul>", "</ul>", "<ol>", "<li>", "</li>", "<code>", "</code>", "<pre>", "</pre>",
+             "<note>",
+             "</note>", "<dl>", "<dt>", "<dd>", "</dl>", "<table>", "<tr>", "<td>", "</table>", "<br/>", "<script>",
+             "<!--",
+             "-->", "<svg>", "<template>", "&amp;", "&#0;", "&#xD800;", "<", ">", "\x00",
+             "\ud800", "  ", "\n", "<b", 'a="'],
         ),
         st.text(max_size=8),
     ),
