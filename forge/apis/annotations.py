@@ -15,6 +15,7 @@ _TYPES = {
     "boolean": "boolean", "number": "number", "bytes": "string",
 }  # fmt: skip
 _MAX_CHARACTERS = 300
+_HYPHEN = re.compile(r"(?<=[a-z]) - (?=[a-z])")  # griffe reads "array-like" as a subtraction
 _PLAIN_TYPE = re.compile(
     r"^(?:an? )?:?[`:\w]*?`?~?(str|string|int|integer|float|bool|boolean|list|dict|tuple)`?\b", re.IGNORECASE
 )
@@ -119,20 +120,21 @@ def _union(nodes: list[ast.expr]) -> dict[str, Any] | None:
 
 
 def schema_of_prose(annotation: str) -> dict[str, Any]:
-    """As :func:`schema_of` for a type written for people ("int, optional", "list of str"): its leading plain type, if
-    there is one, and the text as ``x-type`` unless it says no more than the type."""
-    text = " ".join(annotation.split()).strip("`")
+    """The schema of a type written for people ("int, optional", "list of str"): the text as ``x-type``, beside the
+    JSON type that it plainly means, if it does."""
+    text = _HYPHEN.sub("-", " ".join(annotation.replace("`", "").split()))
     if text.startswith("(") and text.endswith(")"):
         text = text[1:-1]  # griffe turns "{a, b}" into a tuple
+    if not text:
+        return {}
     schema = schema_of(text)
-    if "x-annotation" not in schema:
-        return schema
+    told = {"x-type": schema.pop("x-annotation", text)}
+    if schema:
+        return {**schema, **told}
     match = _PLAIN_TYPE.match(text)
     if match and not re.search(r"\bor\b|\||\bof\b|\{", text[match.end() :]):
-        rest = re.sub(r"[\s,;.()*`]+|optional|defaults? (?:to|is|=)?\s*\S*|default[:=]?\s*\S*", "", text[match.end() :])
-        plain = {"type": _TYPES[match.group(1).lower()]}
-        return plain if not rest else {**plain, "x-type": schema["x-annotation"]}
-    return {"x-type": schema["x-annotation"]}
+        return {"type": _TYPES[match.group(1).lower()], **told}
+    return told
 
 
 def default_of(text: str) -> dict[str, Any]:

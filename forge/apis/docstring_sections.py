@@ -104,8 +104,10 @@ def sections_of(docstring: griffe.Docstring) -> Sections:
     try:
         if style == "sphinx":
             parsed = docstring.parse("sphinx", warnings=False)
+        elif style == "google":
+            parsed = docstring.parse("google", warnings=False, returns_multiple_items=False)
         else:
-            parsed = docstring.parse(style, warnings=False, trim_doctest_flags=True)
+            parsed = docstring.parse("numpy", warnings=False)
         return _collect(parsed)
     except Exception:  # noqa: BLE001  (a docstring is free text; the parsers fail on it in many ways)
         return _plain(value)
@@ -175,9 +177,11 @@ def _other(kind: str, section: Any) -> str:
         lines = []
         for entry in value:
             label = str(getattr(entry, "name", "") or getattr(entry, "annotation", "") or "")
+            if not entry.description and kind in {"functions", "classes", "modules"}:
+                continue
             described = _indented(clean(str(entry.description or ""))).lstrip()
             lines.append(f"  {label}: {described}" if label else f"  {described}")
-        return f"{(section.title or kind).capitalize()}:\n" + "\n".join(lines)
+        return f"{(section.title or kind).capitalize()}:\n" + "\n".join(lines) if lines else ""
     return clean(str(value))
 
 

@@ -105,7 +105,7 @@ def _parameters(
     if open_ended or any(name.startswith("**") for name in properties):
         for plain, entry in told.items():
             if plain.isidentifier():
-                properties[plain] = _property(_Parameter(plain, "", None), entry)
+                properties[plain] = {**_property(_Parameter(plain, "", None), entry), "x-extra": True}
     schema: dict[str, Any] = {"type": "object", "properties": properties}
     if required:
         schema["required"] = required
@@ -140,7 +140,8 @@ def _returns(call: Any, sections: Sections) -> dict[str, Any]:
             }
             for entry in described
         ]
-        return {"type": "array", "prefixItems": values}
+        stated = {"x-annotation": annotation} if annotation else {"x-type": ""}
+        return {"type": "array", "prefixItems": values, **stated}
     schema = schema_of(annotation)
     if described:
         entry = described[0]

@@ -65,7 +65,9 @@ def python_signature(entity: ApiEntity, width: int = 100) -> str:
     """``name(a: int, b=None, **kwargs) -> str``; one parameter a line when that is longer than ``width``."""
     parts = []
     for name, schema in in_order(entity.parameters).items():
-        annotation = _annotation(schema)
+        if schema.get("x-extra"):
+            continue  # documented, but taken by **kwargs
+        annotation = "" if "x-type" in schema else _annotation(schema)
         part = f"{name}: {annotation}" if annotation and len(annotation) <= 80 else name
         if "default" in schema:
             part += (" = " if ": " in part else "=") + repr(schema["default"])
@@ -74,7 +76,7 @@ def python_signature(entity: ApiEntity, width: int = 100) -> str:
         elif name not in entity.parameters.get("required", ()) and not name.startswith("*"):
             part += "=..."
         parts.append(part)
-    result = _annotation(entity.returns) if entity.returns else ""
+    result = "" if "x-type" in entity.returns else _annotation(entity.returns)
     arrow = f" -> {result}" if result and len(result) <= 80 else ""
     if entity.parameters.get("additionalProperties") is True:
         parts = ["..."]  # the source does not say: a constructor that is inherited
@@ -177,7 +179,7 @@ def type_words(schema: Mapping[str, Any], python: bool = False) -> str:
     if stated := schema.get("x-annotation") or schema.get("x-type"):
         return str(stated)
     if python:
-        return _annotation(schema)
+        return _annotation(schema) if schema else ""
     kind = schema.get("type")
     if isinstance(kind, list):
         return " or ".join(TYPE_WORDS.get(str(part), str(part)) for part in kind)

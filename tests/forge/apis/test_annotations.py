@@ -38,10 +38,12 @@ def test_schema_of(annotation: str, schema: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("annotation", "schema"),
     [
-        ("int, optional", {"type": "integer"}),
-        ("`str`", {"type": "string"}),
+        ("", {}),
+        ("int, optional", {"type": "integer", "x-type": "int, optional"}),
+        ("`str`", {"type": "string", "x-type": "str"}),
         ("list of str", {"x-type": "list of str"}),
         ("int or None", {"x-type": "int or None"}),
+        ("array - like", {"x-type": "array-like"}),
         ("array-like of shape (n,)", {"x-type": "array-like of shape (n,)"}),
     ],
 )

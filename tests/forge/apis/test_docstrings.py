@@ -170,16 +170,21 @@ def test_what_an_entity_says(site: Path, settings: Settings) -> None:
     assert price.parameters == {
         "type": "object",
         "properties": {
-            "item": {"type": "string", "description": "What is sold."},
+            "item": {"type": "string", "x-type": "str", "description": "What is sold."},
             "*factors": {"x-annotation": "float"},
             "currency": {"default": "EUR"},
             "**options": {},
-            "rounded": {"type": "boolean", "description": "Whether to round; one of the options."},
+            "rounded": {
+                "type": "boolean",
+                "x-type": "bool",
+                "x-extra": True,
+                "description": "Whether to round; one of the options.",
+            },
         },
         "required": ["item"],
         "x-order": ["item", "*factors", "currency", "**options", "rounded"],
     }
-    assert price.returns == {"type": "number", "description": "The price."}
+    assert price.returns == {"type": "number", "x-type": "float", "description": "The price."}
     assert [(example.input, example.output) for example in price.examples] == [('>>> price("tea")', "1.5")]
     basket = entities["shop.Basket"].parameters
     assert basket["required"] == ["size"]
