@@ -145,17 +145,18 @@ def _schema_lines(schema: Mapping[str, Any], depth: int, room: int, told: dict[s
             lines.append("  " * level + f"- ... and {len(ordered) - ordered.index(name)} more")
             break
         node = properties[name]
-        words = type_words(node)
-        if name in required:
-            words += ", required"
-        if node.get("deprecated"):
-            words += ", deprecated"
+        said = [
+            type_words(node),
+            "required" if name in required else "",
+            "deprecated" if node.get("deprecated") else "",
+        ]
         description = str(node.get("description", ""))
         inner = _inner_object(node) if level + 1 < depth else None
         fields = canonical_json(inner["properties"]) if inner is not None else ""
         if fields in told:
-            words += f", fields as in {told[fields]}"
+            said.append(f"fields as in {told[fields]}")
             inner = None
+        words = ", ".join(word for word in said if word)
         lines.append(_entry(name, words, description if level < 2 else first_sentence(description, 160), level))
         if inner is not None:
             told[fields] = name
@@ -181,6 +182,10 @@ def type_words(schema: Mapping[str, Any], python: bool = False) -> str:
     if python:
         return _annotation(schema) if schema else ""
     kind = schema.get("type")
+    for choice in ("anyOf", "oneOf"):
+        if kind is None and isinstance(schema.get(choice), list):
+            parts = [type_words(part) for part in schema[choice] if isinstance(part, Mapping)]
+            return " or ".join(dict.fromkeys(part for part in parts if part))
     if isinstance(kind, list):
         return " or ".join(TYPE_WORDS.get(str(part), str(part)) for part in kind)
     if kind == "array" and isinstance(schema.get("items"), Mapping):
