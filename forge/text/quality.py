@@ -126,7 +126,7 @@ PROFILES: Mapping[str, tuple[Rule, ...]] = {
     # Observations repeat what was asked and hold identifiers and numbers.
     "trajectory": (
         *_ANY,
-        Rule("not_language", "characters_per_token", minimum=1.6, from_words=5),
+        Rule("not_language", "characters_per_token", minimum=1.75, from_words=5),
         Rule("too_few_words", "words", minimum=10),
         Rule("too_few_letters", "letters_share", minimum=0.15),
         Rule("too_many_digits", "digits_share", maximum=0.75),
