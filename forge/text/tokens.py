@@ -119,7 +119,7 @@ class TokenCounter:
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        import regex
+        import regex  # type: ignore[import-untyped]
 
         self._tokenizer = tokenizer
         self._counts: dict[str, int] = {}
