@@ -29,11 +29,12 @@ def render(entity: ApiEntity, held_out_share: float = 0.01, max_characters: int 
 
 
 def render_version() -> str:
-    """Changes whenever this module would write another text for the same entity."""
+    """A hash of ``RENDER_VERSION`` and of the templates' words."""
     return content_hash(RENDER_VERSION, TEMPLATES_HASH)
 
 
 RENDER_VERSION = "1"
+"""To be raised by hand when the code, not only a template, writes another text for the same entity."""
 
 
 def further_form(entity: ApiEntity) -> str | None:
