@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -93,8 +93,3 @@ def members_of(pairs: Sequence[Pair], candidates: Mapping[str, Candidate]) -> li
                 method = "exact"
             found.append(Member(doc_id, component, survivor, method, highest[doc_id]))
     return sorted(found, key=lambda member: member.doc_id)
-
-
-def elect(group: Iterable[Candidate]) -> str:
-    """The survivor of a component after some of its members became ineligible: D7's re-election."""
-    return min(group, key=survivor_order).doc_id
