@@ -163,9 +163,7 @@ DROP_REASONS = (
 
 
 class MixSettings(_Section):
-    domain_shares: dict[Literal["agent", "code", "text"], float] = Field(
-        default_factory=lambda: {"agent": 0.36, "code": 0.32, "text": 0.32}
-    )
+    domain_shares: dict[Literal["agent", "code", "text"], float] = {"agent": 0.36, "code": 0.32, "text": 0.32}
     drop_precedence: tuple[str, ...] = Field(
         DROP_REASONS,
         description="A document that several reasons drop is counted under the first; duplicates come last.",
@@ -205,7 +203,7 @@ class GateSettings(_Section):
 class CorpusSettings(_Section):
     held_out_share: Share = 0.01
     code_max_bytes: Positive = 30_000_000
-    max_document_characters: Positive = 200_000
+    max_document_characters: Positive = 400_000
     crawl: CrawlSettings = CrawlSettings()
     quality: QualitySettings = QualitySettings()
     classifier: ClassifierSettings = ClassifierSettings()
@@ -241,13 +239,11 @@ class TrainingSettings(_Section):
     checkpoint_every_steps: Positive = 20
     keep_checkpoints: Positive = 2
     precision: Literal["fp32", "bf16"] = "bf16"
-    stages: dict[Literal["I", "II", "III"], StageSettings] = Field(
-        default_factory=lambda: {
-            "I": StageSettings(tokens=20_000, learning_rate=1e-4),
-            "II": StageSettings(tokens=10_000, learning_rate=5e-5, kind_shares={"api_doc": 0.5, "trajectory": 0.5}),
-            "III": StageSettings(tokens=10_000, learning_rate=2e-5),
-        }
-    )
+    stages: dict[Literal["I", "II", "III"], StageSettings] = {
+        "I": StageSettings(tokens=20_000, learning_rate=1e-4),
+        "II": StageSettings(tokens=10_000, learning_rate=5e-5, kind_shares={"api_doc": 0.5, "trajectory": 0.5}),
+        "III": StageSettings(tokens=10_000, learning_rate=2e-5),
+    }
 
 
 class EvaluationSettings(_Section):
@@ -282,7 +278,8 @@ class Settings(_Section):
         for name, source in self.sources.items():
             if source.artifact is not None and source.artifact not in self.artifacts:
                 raise ValueError(
-                    f"sources.{name}.artifact: {source.artifact!r} is not in artifacts ({', '.join(sorted(self.artifacts))})"
+                    f"sources.{name}.artifact: {source.artifact!r} is not in artifacts "
+                    f"({', '.join(sorted(self.artifacts))})"
                 )
         return self
 

@@ -14,6 +14,7 @@ is the handle that commits. Readers follow the log only: no listing, no half-wri
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -153,7 +154,10 @@ class Lake:
             return pafs.SubTreeFileSystem(self.table_uri(table), pafs.LocalFileSystem())
         scheme, _, host = (self.s3_endpoint or "").partition("://")
         s3 = pafs.S3FileSystem(
-            endpoint_override=host or None, scheme=scheme or "https", region=self.s3_region, allow_bucket_creation=False
+            endpoint_override=host or None,
+            scheme="http" if scheme == "http" else "https",
+            region=self.s3_region,
+            allow_bucket_creation=False,
         )
         return pafs.SubTreeFileSystem(self.table_uri(table).removeprefix("s3://"), s3)
 
@@ -428,7 +432,7 @@ def with_partition_columns(
     table: str, content: pa.Table, partition_values: Mapping[str, str], columns: Sequence[str]
 ) -> pa.Table:
     """Fill the partition columns in, order the columns, and cast to the table's schema."""
-    arrays = []
+    arrays: list[Any] = []
     for name in columns:
         if name in partition_values:
             arrays.append(
@@ -517,9 +521,7 @@ class DataFileWriter:
         """Close what is open and remove everything that this writer wrote."""
         self._pending = []
         if self._parquet is not None:
-            try:
+            with contextlib.suppress(OSError, pa.ArrowException):
                 self.roll()
-            except (OSError, pa.ArrowException):
-                pass
         self.lake.discard(self.slice.table, self.files)
         self.files = []

@@ -22,7 +22,7 @@ EVERY_NIGHT = "0000-00-00"
 _TRIES = 5
 
 
-class RemovalRefused(Exception):  # noqa: N818 - named like NoRelease and CommitRefused
+class RemovalRefused(Exception):
     """The request cannot be recorded; the message says why."""
 
 

@@ -47,7 +47,7 @@ class PinnedLake:
         """Rows of an item table whose item is still there in its newest version."""
         if self._alive is None:
             items = current_items(self.read("source_items", ["source", "item_id", "state", "partition_key"]))
-            self._alive = {tuple(row.values()) for row in items.to_pylist()}  # type: ignore[misc]
+            self._alive = {tuple(row.values()) for row in items.to_pylist()}
         keys = ["source", "item_id", "partition_key"]
         rows = self.read(table, list(dict.fromkeys([*columns, *keys])))
         mask = [key in self._alive for key in zip(*(rows[key].to_pylist() for key in keys), strict=True)]
@@ -68,8 +68,8 @@ def build_report(lake: Lake, versions: Mapping[str, int], night: str) -> dict[st
     )
     documents_by_source = Counter(corpus["source"].to_pylist())
     tokens_by_source: Counter[str] = Counter()
-    for source, tokens in zip(corpus["source"].to_pylist(), corpus["tokens"].to_pylist(), strict=True):
-        tokens_by_source[source] += tokens
+    for row in corpus.select(["source", "tokens"]).to_pylist():
+        tokens_by_source[row["source"]] += row["tokens"]
     names = sorted({*items_by_source, *rejected, *documents_by_source})
     return {
         "entities": pc.count_distinct(entities["entity_key"]).as_py(),
@@ -100,12 +100,12 @@ def _items_by_source(pinned: PinnedLake) -> dict[str, int]:
     """Rows that each source gave: entities, trajectories, pages, texts."""
     found: Counter[str] = Counter()
     for table in ("api_entities", "trajectories", "web_pages", "texts"):
-        found.update(pinned.current(table, ["source"])["source"].to_pylist())
+        found.update(row["source"] for row in pinned.current(table, ["source"]).to_pylist())
     return dict(found)
 
 
 def _rows(table: pa.Table, column: str, value: str) -> pa.Table:
-    return table.filter(pc.equal(table[column], value))
+    return table.filter(pc.equal(table[column], pa.scalar(value)))
 
 
 def _tokens(table: pa.Table) -> int:
@@ -114,7 +114,7 @@ def _tokens(table: pa.Table) -> int:
 
 def _dropped(pinned: PinnedLake, step: str, *, only_night: bool) -> dict[str, int]:
     decisions = pinned.read("decisions", ["reason"], step=step, only_night=only_night)
-    return dict(sorted(Counter(decisions["reason"].to_pylist()).items()))
+    return dict(sorted(Counter(str(reason) for reason in decisions["reason"].to_pylist()).items()))
 
 
 def _funnel(pinned: PinnedLake, corpus: pa.Table) -> list[dict[str, Any]]:
@@ -131,7 +131,7 @@ def _funnel(pinned: PinnedLake, corpus: pa.Table) -> list[dict[str, Any]]:
             kept = sum(1 for status in statuses if status in (200, 304))
         steps.append({"step": step, "input": kept + sum(dropped.values()), "kept": kept, "dropped": dropped})
     sources = pinned.current("document_sources", ["doc_id"])
-    documents = pc.count_distinct(sources["doc_id"]).as_py()
+    documents = int(pc.count_distinct(sources["doc_id"]).as_py() or 0)
     render_drops = _dropped(pinned, "render", only_night=False)
     repeated = sources.num_rows - documents
     steps.append(
@@ -156,4 +156,5 @@ def _funnel(pinned: PinnedLake, corpus: pa.Table) -> list[dict[str, Any]]:
 
 def funnel_error(step: Mapping[str, Any]) -> int:
     """Input minus what is kept and dropped: 0 when the step lost nothing silently."""
-    return int(step["input"]) - int(step["kept"]) - sum(step["dropped"].values())
+    dropped: int = sum(step["dropped"].values())
+    return int(step["input"]) - int(step["kept"]) - dropped

@@ -39,7 +39,7 @@ CHAT_FORM = "chat_messages"
 
 
 def canonical_json(value: object) -> str:
-    """JSON text with sorted keys and no spaces: equal values give equal bytes. Non-string keys become strings."""
+    """JSON text with sorted keys and no spaces: equal values are equal bytes. Non-string keys become strings."""
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS).decode()
 
 
@@ -77,7 +77,7 @@ def signature_key(name: str, parameter_names: Iterable[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ApiExample:
-    """One worked example: what it shows, the input and what came back (JSON text or plain text, as the source has it)."""
+    """One worked example: what it shows, the input and what came back, as JSON text or plain text."""
 
     description: str
     input: str
@@ -176,7 +176,7 @@ def entity_from_row(row: Mapping[str, Any]) -> ApiEntity:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """One call of a tool. ``call_id`` is None where the source gives none; ``arguments`` is an object, never a string."""
+    """One call of a tool. ``call_id`` is None where the source gives none; ``arguments`` is never a string."""
 
     name: str
     arguments: Mapping[str, Any]

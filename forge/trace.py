@@ -26,7 +26,7 @@ MIN_PREFIX_CHARACTERS = 4
 MAX_LISTED = 20
 
 
-class UnknownDocument(Exception):  # noqa: N818 - named like NoRelease and UnknownTable
+class UnknownDocument(Exception):
     """No document, or more than one, has this id; or a checkpoint says nothing about its data."""
 
 

@@ -1,8 +1,8 @@
 """What a job is, and how one is run: fingerprint, fence, run, commit.
 
-A job reads pinned tables, applies functions of ``forge`` and writes its tables in the order of ``Job.writes``: decisions
-and the item ledger first, the main table last. The main table's commit makes the job *applied*: its fingerprint covers
-the code that the job reaches by import, the settings it names, the fingerprints of its inputs and what lies outside the
+A job reads pinned tables, applies functions of ``forge`` and writes its tables in the order of ``Job.writes``:
+decisions and the item ledger first, the main table last. The main table's commit makes the job *applied*: its
+fingerprint covers the code that the job reaches by import, the settings it names, the fingerprints of its inputs and what lies outside the
 lake. Running a job that is applied does nothing, so a night can be run again at any time, after any kind of kill.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import orjson
 import pyarrow as pa
@@ -24,7 +24,7 @@ from pyspark.sql import functions as F
 
 from forge.config import Settings
 from forge.fingerprint import code_hash, value_hash
-from forge.lake import Lake
+from forge.lake import Lake, partition_filter
 from forge.ledger import current_items
 from forge.schema import SIDE_TABLES, TABLES
 from spark_jobs.lake_source import lake_options
@@ -43,7 +43,7 @@ class Sharded:
     shards: int
 
 
-Data = DataFrame | pa.Table | Sharded
+Data: TypeAlias = DataFrame | pa.Table | Sharded
 
 
 def nothing(_: object) -> object:
@@ -209,9 +209,7 @@ def execute(job: Job, context: Context) -> bool:
             lake.ensure(table)
             with _Progress(context):
                 data.write.format("lake").mode("overwrite").options(**options).save()
-        counts[table] = sum(
-            file.rows for file in lake.files(table, where=lambda values, t=table: _is_slice(values, night, steps[t]))
-        )
+        counts[table] = sum(file.rows for file in lake.files(table, where=partition_filter(night, step=steps[table])))
     if any(not isinstance(data, pa.Table) for data in outputs.values()):
         context.spark.catalog.clearCache()
     seconds = time.monotonic() - started
@@ -236,10 +234,6 @@ def _by_shard(data: Sharded) -> DataFrame:
     owner = F.expr(f"shiftright(conv(substr(doc_id, 1, 8), 16, 10) * {data.shards}L, 32)")
     rows = data.rows.withColumn("_shard", owner).repartition(data.shards, "_shard")
     return rows.sortWithinPartitions("_shard", "doc_id").drop("_shard")
-
-
-def _is_slice(values: Mapping[str, str], night: str, step: str | None) -> bool:
-    return values["partition_key"] == night and (step is None or values["step"] == step)
 
 
 class _Progress:

@@ -1,13 +1,13 @@
 """The ``lake`` format for Spark: read a pinned version of a table, replace one slice of it. No JVM jar is needed.
 
-Read: ``spark.read.format("lake").option("root", ...).option("table", "documents").load()`` with the options ``version``,
-``columns`` (comma-separated), ``partition_key``, ``up_to``, ``step``.
+Read: ``spark.read.format("lake").option("root", ...).option("table", "documents").load()`` with the options
+``version``, ``columns`` (comma-separated), ``partition_key``, ``up_to``, ``step``.
 
 Write: ``df.write.format("lake").mode("overwrite")`` with ``root``, ``table``, ``partition_key``, ``fingerprint``,
 ``fence`` (the transaction version read when the job started) and, for side tables, ``step``. ``shards`` makes one file
-per doc_id prefix range; the rows must then come sorted by doc_id within each Spark partition, and all rows of a shard in
-one partition. Executors write Parquet files; only files that the driver commits become part of the table, so a retried
-or speculative task adds no rows.
+per doc_id prefix range; the rows must then come sorted by doc_id within each Spark partition, and all rows of a shard
+in one partition. Executors write Parquet files; only files that the driver commits become part of the table, so a
+retried or speculative task adds no rows.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class LakeDataSource(DataSource):
         table = TABLES[self.options["table"]]
         return from_arrow_schema(pa.schema([table.field(name) for name in self._columns()]))
 
-    def reader(self, schema: StructType) -> DataSourceReader:
+    def reader(self, schema: StructType) -> DataSourceReader:  # noqa: ARG002 - Spark's signature
         return _Reader(dict(self.options), self._columns())
 
     def writer(self, schema: StructType, overwrite: bool) -> DataSourceArrowWriter:
@@ -173,7 +173,7 @@ def _files_of(messages: Sequence[WriterCommitMessage | None]) -> list[DataFile]:
 
 def _by_shard(batch: pa.RecordBatch, shards: int) -> Iterator[tuple[int, pa.RecordBatch]]:
     """Cut a batch that is sorted by doc_id into runs of one shard."""
-    owners = [shard_of(doc_id, shards) for doc_id in batch.column("doc_id").to_pylist()]
+    owners = [shard_of(str(doc_id), shards) for doc_id in batch.column("doc_id").to_pylist()]
     start = 0
     for position in range(1, len(owners) + 1):
         if position == len(owners) or owners[position] != owners[start]:

@@ -136,7 +136,8 @@ def run(context: Context) -> Mapping[str, Data]:
     losers = ranked.where("place > 1").select(
         "doc_id",
         F.struct(
-            F.concat(F.col("method"), F.lit("_duplicate")).alias("reason"),
+            # The recorded survivor may lose here too: the longest *eligible* member wins.
+            F.when(F.col("method") == "exact", "exact_duplicate").otherwise("near_duplicate").alias("reason"),
             F.col("jaccard").alias("score"),
             F.concat(F.lit("component "), F.col("component_id")).alias("detail"),
         ).alias("duplicate"),

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructField, StructType
 
@@ -62,10 +63,11 @@ def reading_job(name: str, table: str, readers: Mapping[str, str]) -> Job:
         items, absent = list_sources(context.settings, readers)
         night = context.partition_key
         earlier = context.lake.read("source_items", step=name)
-        earlier = earlier.filter(pa.compute.less(earlier["partition_key"], night))
+        earlier = earlier.filter(pc.less(earlier["partition_key"], pa.scalar(night)))
         delta = ledger_delta(earlier, items)
         context.say(
-            f"{len(items):,} items listed: {len(delta.changed):,} to read, {delta.unchanged:,} unchanged, {len(delta.removed):,} gone"
+            f"{len(items):,} items listed: {len(delta.changed):,} to read, {delta.unchanged:,} unchanged, "
+            f"{len(delta.removed):,} gone"
         )
         absent_rows = table_of("decisions", [decision.row(night) for decision in absent]).to_pylist()
         for row in absent_rows:
@@ -119,12 +121,8 @@ def _reader_of(step: str, table: str, readers: Mapping[str, str], settings: Sett
         for batch in batches:
             for work in batch.to_pylist():
                 item = Item(work["source"], work["item_id"], work["content_hash"], orjson.loads(work["locator"]))
-                for outcome in read_safely(item, step, readers, settings):
-                    row = outcome.row(night)
-                    if isinstance(outcome, Decision):
-                        pending.append({"row": None, "decision": {**row, "step": step}})
-                    else:
-                        pending.append({"row": row, "decision": None})
+                for kind, row in read_safely(item, step, readers, settings, night):
+                    pending.append({"row": None, "decision": None, kind: row})
                     if len(pending) >= _BATCH_ROWS:
                         yield pa.RecordBatch.from_pylist(pending, schema=schema)
                         pending = []
@@ -134,11 +132,18 @@ def _reader_of(step: str, table: str, readers: Mapping[str, str], settings: Sett
     return read
 
 
-def read_safely(item: Item, step: str, readers: Mapping[str, str], settings: Settings) -> Iterator[Any]:
-    """What a reader makes of an item; an exception becomes one decision, and what came before it is kept."""
+def read_safely(
+    item: Item, step: str, readers: Mapping[str, str], settings: Settings, night: str
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What a reader makes of an item, as ("row" or "decision", its table row). An exception, also one while a row is
+    made (nesting that JSON cannot hold), becomes one decision; what came before it is kept."""
     source = settings.sources[item.source]
-    module = importlib.import_module(readers[source.type])
     try:
-        yield from module.read_item(item, source, settings)
+        for outcome in importlib.import_module(readers[source.type]).read_item(item, source, settings):
+            row = outcome.row(night)
+            yield ("decision", {**row, "step": step}) if isinstance(outcome, Decision) else ("row", row)
     except Exception as error:  # noqa: BLE001 - a bad item never ends a run
-        yield Decision(item.source, item.item_id, step, "reader_failed", f"{type(error).__name__}: {error}")
+        yield (
+            "decision",
+            Decision(item.source, item.item_id, step, "reader_failed", f"{type(error).__name__}: {error}").row(night),
+        )

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import reduce
 from typing import Any
 
-import forge.apis.render
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructField, StructType
 
+import forge.apis.render
 import forge.text.render
 import forge.trajectories.render
 from forge.config import Settings
@@ -78,32 +78,28 @@ def _spark_outcome() -> StructType:
 def _renderer_of(table: str, night: str, held_out_share: float, max_characters: int) -> Any:
     schema = _outcome_schema()
 
-    def outcomes(row: Mapping[str, Any]) -> Iterator[Outcome]:
+    def outcomes(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        uri = row.get("source_uri") or row.get("uri") or f"{row['source']}:{row['item_id']}"
+        origin = {"source": row["source"], "item_id": row["item_id"], "uri": uri, "license": row["license"]}
         try:
-            yield from RENDERERS[table](row, held_out_share, max_characters)
+            for outcome in RENDERERS[table](row, held_out_share, max_characters):
+                found = outcome.row(night)
+                if isinstance(outcome, Decision):
+                    yield {"document": None, "source": None, "decision": found}
+                else:
+                    found.pop("partition_key")
+                    place = {"doc_id": found["doc_id"], **origin, "partition_key": night}
+                    yield {"document": found, "source": place, "decision": None}
         except Exception as error:  # noqa: BLE001 - a bad item never ends a run
-            yield Decision(row["source"], row["item_id"], "render", "render_failed", f"{type(error).__name__}: {error}")
+            detail = f"{type(error).__name__}: {error}"
+            failed = Decision(row["source"], row["item_id"], "render", "render_failed", detail)
+            yield {"document": None, "source": None, "decision": failed.row(night)}
 
     def render(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         pending: list[dict[str, Any]] = []
         for batch in batches:
             for row in batch.to_pylist():
-                uri = row.get("source_uri") or row.get("uri") or f"{row['source']}:{row['item_id']}"
-                for outcome in outcomes(row):
-                    found = outcome.row(night)
-                    if isinstance(outcome, Decision):
-                        pending.append({"document": None, "source": None, "decision": found})
-                        continue
-                    found.pop("partition_key")
-                    origin = {
-                        "doc_id": found["doc_id"],
-                        "source": row["source"],
-                        "item_id": row["item_id"],
-                        "uri": uri,
-                        "license": row["license"],
-                        "partition_key": night,
-                    }
-                    pending.append({"document": found, "source": origin, "decision": None})
+                pending.extend(outcomes(row))
                 if len(pending) >= _BATCH_ROWS:
                     yield pa.RecordBatch.from_pylist(pending, schema=schema)
                     pending = []

@@ -106,7 +106,7 @@ def _union(nodes: list[ast.expr]) -> dict[str, Any] | None:
         return None
     flat: list[dict[str, Any]] = []
     for schema in schemas:
-        assert schema is not None  # noqa: S101  (for the type checker; the line above returned otherwise)
+        assert schema is not None
         flat += schema["anyOf"] if set(schema) == {"anyOf"} else [schema]
     if any(not schema for schema in flat):
         return {}

@@ -20,7 +20,7 @@ _COPIED = (
 )  # fmt: skip
 
 
-class ReferenceError_(ValueError):  # noqa: N801, N818  (ReferenceError is a builtin)
+class ReferenceError_(ValueError):  # noqa: N801  (ReferenceError is a builtin)
     """A reference that leads nowhere, out of the document, or round in a circle."""
 
 

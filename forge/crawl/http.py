@@ -36,7 +36,7 @@ class Exchange:
         return self.header("Content-Type").partition(";")[0].strip().lower()
 
 
-class _Refused(Exception):  # noqa: N818 - carries a reason, not a fault
+class _Refused(Exception):
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(reason)
         self.reason = reason

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from forge.config import MixSettings
-from forge.schema import DOMAINS, KINDS
+from forge.schema import DOMAINS, KINDS, Domain
 
 STAGES_OF_KIND: Mapping[str, tuple[str, ...]] = {
     "api_doc": ("I", "II"),
@@ -23,7 +23,7 @@ STAGES_OF_KIND: Mapping[str, tuple[str, ...]] = {
 assert set(STAGES_OF_KIND) == set(KINDS)
 
 
-def domain_weights(tokens: Mapping[str, int], shares: Mapping[str, float]) -> dict[str, float]:
+def domain_weights(tokens: Mapping[str, int], shares: Mapping[Domain, float]) -> dict[str, float]:
     """Weight of one token of each domain so that weighted tokens stand in the ratio of ``shares``, scaled so that the
     weights average to 1 over all tokens. A domain without tokens has weight 0."""
     total = sum(tokens.values())
@@ -41,14 +41,15 @@ def recipe_of(tokens: Mapping[str, int], mix: MixSettings) -> dict[str, Any]:
     ``scarce_domain``. ``epochs_at_full_corpus`` says how often each domain would be seen by a budget as large as the
     corpus; domains above ``max_epochs`` there are listed as ``short``.
     """
-    shares = dict(mix.domain_shares)
-    known = {domain: int(tokens.get(domain, 0)) for domain in DOMAINS}
+    shares = mix.domain_shares
+    known: dict[str, int] = {domain: int(tokens.get(domain, 0)) for domain in DOMAINS}
     reach = {domain: int(known[domain] / shares[domain]) for domain in DOMAINS if shares[domain] > 0}
     scarce = min(sorted(reach), key=lambda domain: reach[domain])
     total = sum(known.values())
     epochs = {domain: round(shares[domain] * total / known[domain], 2) if known[domain] else None for domain in DOMAINS}
     return {
-        "domain_shares": shares,
+        "domain_shares": dict(shares),
+        "max_epochs": mix.max_epochs,
         "domain_weights": domain_weights(known, shares),
         "domain_tokens": known,
         "reference_tokenizer": mix.reference_tokenizer,

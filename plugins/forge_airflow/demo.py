@@ -36,7 +36,7 @@ LOG_EVERY_SECONDS = 15.0
 """How often a log file, which cannot redraw a line, gets a line of progress."""
 
 
-class DemoFailed(Exception):  # noqa: N818 - a result, not a fault of this program
+class DemoFailed(Exception):
     """A task failed for good, or a DAG could not be loaded; the message holds the end of the task's log."""
 
 

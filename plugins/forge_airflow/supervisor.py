@@ -36,7 +36,7 @@ START_SECONDS = 180.0
 HEALTHY_PARTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 
 
-class StopRequest(Exception):  # noqa: N818 - it is no error
+class StopRequest(Exception):
     """A signal, or the death of the caller, asked the supervisor to stop."""
 
 

@@ -21,7 +21,9 @@ def test_code_hash_follows_imports_and_nothing_else(monkeypatch: pytest.MonkeyPa
     before = {name: code_hash(name) for name in ("forge.ledger", "forge.mixture.recipe")}
     read = fingerprint._imports_of
     reached: list[str] = []
-    monkeypatch.setattr(fingerprint, "_imports_of", lambda source, path: [*(reached.append(path) or []), *read(source, path)])
+    monkeypatch.setattr(
+        fingerprint, "_imports_of", lambda source, path: [*(reached.append(path) or []), *read(source, path)]
+    )
     code_hash.cache_clear()
     assert code_hash("forge.ledger") == before["forge.ledger"]
     assert any(path.endswith("forge/schema.py") for path in reached)

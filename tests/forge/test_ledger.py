@@ -42,7 +42,8 @@ def test_after_any_nights_the_current_items_are_the_last_listing(nights: list[di
         delta = ledger_delta(rows, items(listing))
         rows = _concat(rows, ledger_rows(delta, "parse_apis", f"2026-11-{number + 1:02d}"))
         again = ledger_delta(rows, items(listing))
-        assert again.changed == () and again.removed == ()
+        assert again.changed == ()
+        assert again.removed == ()
     assert {row["item_id"] for row in current_items(rows).to_pylist()} == set(nights[-1])
 
 

@@ -25,7 +25,8 @@ from forge.schema import (
 def entity(**changes: object) -> ApiEntity:
     values: dict[str, object] = {
         "provider": "aws", "service": "iam", "name": "CreateUser", "version": "2010-05-08", "entity_type": "operation",
-        "summary": "s", "description": "d", "parameters": {"type": "object", "properties": {"UserName": {"type": "string"}}},
+        "summary": "s", "description": "d",
+        "parameters": {"type": "object", "properties": {"UserName": {"type": "string"}}},
         "returns": {}, "license": "Apache-2.0", "source": "a", "item_id": "iam", "source_uri": "u",
         "examples": (ApiExample("x", "{}", "{}"),),
     }  # fmt: skip
@@ -44,7 +45,11 @@ def test_signature_key_folds_case_and_separators() -> None:
 
 
 def test_trajectory_row_converts_back_and_the_id_ignores_the_source() -> None:
-    steps = (Step("user", "hi"), Step("assistant", None, "think", (ToolCall("f", {"a": [1, {"b": None}]}, "c1"),)), Step("tool", "ok", answers="c1"))
+    steps = (
+        Step("user", "hi"),
+        Step("assistant", None, "think", (ToolCall("f", {"a": [1, {"b": None}]}, "c1"),)),
+        Step("tool", "ok", answers="c1"),
+    )
     one = Trajectory("t", ({"name": "f"},), steps, "success", 1.0, "env", "MIT", "human", "a", "1")
     two = Trajectory("t", ({"name": "f"},), steps, "success", 1.0, "env", "MIT", "human", "b", "2")
     assert one.trajectory_id == two.trajectory_id
