@@ -2,7 +2,8 @@
 
 Each current document gets the first reason of ``mix.drop_precedence`` that holds. Duplicates come last: among the
 members of a component that no other reason drops, one survivor is elected (a held-out copy, so that no near-copy of it
-is trained on; then the longest text, then the smallest doc_id), so a removal or a licence never takes an API away that another copy could still stand for.
+is trained on; then the longest text, then the smallest doc_id), so a removal or a licence never takes an API away that
+another copy could still stand for.
 """
 
 from __future__ import annotations
