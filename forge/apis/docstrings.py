@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import csv
 import logging
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import Distribution, distributions
+from importlib.metadata import Distribution
 from importlib.util import decode_source
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from forge.apis.python_entities import described_entity
 from forge.apis.python_exports import Exports, is_public, module_name
 from forge.artifacts import artifact_path
 from forge.config import Settings, SourceSettings
+from forge.distributions import DistributionChoice, chosen_distributions, normalised_name
 from forge.schema import ApiEntity, Decision, Item, content_hash
 from forge.text.licenses import license_of_distribution
 
@@ -38,15 +38,9 @@ _TEST_PARTS = frozenset(
 )
 
 
-class PythonPackagesOptions(BaseModel):
+class PythonPackagesOptions(DistributionChoice):
     """Options of a source of type ``python_packages``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    denied: tuple[str, ...] = Field((), description="distribution names that are left out; case and -_. do not matter")
-    packages: tuple[str, ...] | None = Field(
-        None, description="only these distributions; default: all that are installed"
-    )
     folder: str | None = Field(None, description="another site-packages folder; below the artifact where one is named")
     split_bytes: int = Field(
         3_000_000, gt=0, description="a distribution with more Python code is divided into several items"
@@ -57,15 +51,8 @@ def list_items(name: str, source: SourceSettings, settings: Settings) -> Iterato
     """One item a distribution ("requests") or sub-package of a large one ("torch/nn"; "torch" is then what lies
     directly in it). All items of a distribution share one hash: of its RECORD's Python files and its metadata."""
     options = PythonPackagesOptions.model_validate(source.options)
-    denied = {_normalised(entry) for entry in options.denied}
-    wanted = None if options.packages is None else {_normalised(entry) for entry in options.packages}
-    found: dict[str, Distribution] = {}
-    for distribution in distributions(path=_search_path(source, options, settings)):
-        key = _normalised(str(distribution.metadata["Name"] or ""))
-        if key and key not in denied and (wanted is None or key in wanted):
-            found.setdefault(key, distribution)
     items: list[Item] = []
-    for distribution in found.values():
+    for distribution in chosen_distributions(options, _search_path(source, options, settings)).values():
         recorded = _recorded(distribution)
         if recorded is None or not recorded.files:
             continue
@@ -100,10 +87,6 @@ def _search_path(source: SourceSettings, options: PythonPackagesOptions, setting
     import sysconfig
 
     return sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
-
-
-def _normalised(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +176,7 @@ def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterato
         return
     exports = exports_of(recorded.root, tuple(file.path for file in recorded.files))
     name, version = str(distribution.metadata["Name"]), distribution.version
-    package_url = f"pkg:pypi/{_normalised(name)}@{quote(version)}"
+    package_url = f"pkg:pypi/{normalised_name(name)}@{quote(version)}"
     seen: set[str] = set()
     for file in files:
         module = module_name(file.path)
@@ -220,7 +203,7 @@ def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterato
                 described,
                 ApiEntity(
                     provider="python",
-                    service=_normalised(name),
+                    service=normalised_name(name),
                     name=path,
                     version=version,
                     entity_type=kind,

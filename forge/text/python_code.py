@@ -1,7 +1,6 @@
 """Python source files of installed distributions under a permissive licence. An item is one distribution.
 
-Options: ``denied`` (distribution names), ``packages`` (only these), ``max_file_bytes`` (default 200,000),
-``min_file_bytes`` (default 300). Tests, vendored copies and generated files are left out, and so are distributions
+Options: :class:`PythonCodeOptions`. Tests, vendored copies and generated files are left out, and so are distributions
 whose licence is unknown or not among ``corpus.mix.allowed_licenses``: the cap would else go to files that `mix` drops.
 
 Over all distributions at most ``corpus.code_max_bytes`` are taken: files in the order of a hash of (distribution,
@@ -17,15 +16,16 @@ import sysconfig
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import Distribution, distributions
+from importlib.metadata import Distribution
 from importlib.util import decode_source
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from forge.config import ConfigurationError, Settings, SourceSettings
+from forge.distributions import DistributionChoice, chosen_distributions
 from forge.schema import Decision, Item, Text, content_hash
 from forge.text.licenses import is_allowed, license_of_distribution
 
@@ -45,13 +45,9 @@ _GENERATED_HEAD = re.compile(
 _HEAD_BYTES = 1000
 
 
-class PythonCodeOptions(BaseModel):
+class PythonCodeOptions(DistributionChoice):
     """Options of a source of type ``python_code``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    denied: tuple[str, ...] = ()
-    packages: tuple[str, ...] | None = None
     max_file_bytes: Annotated[int, Field(gt=0)] = 200_000
     min_file_bytes: Annotated[int, Field(ge=0)] = 300
 
@@ -83,14 +79,9 @@ def list_items(name: str, source: SourceSettings, settings: Settings) -> Iterato
     """One item for each distribution of which at least one file is taken. Reads RECORD files, and of the sources only
     those that the cap lets in."""
     options = options_of(name, source)
-    denied = {normalised_name(each) for each in options.denied}
-    wanted = None if options.packages is None else {normalised_name(each) for each in options.packages}
     known: dict[str, tuple[Distribution, str]] = {}
     candidates: list[_SourceFile] = []
-    for distribution in distributions(path=_search_path()):
-        key = normalised_name(str(distribution.metadata["Name"] or ""))
-        if not key or key in known or key in denied or (wanted is not None and key not in wanted):
-            continue
+    for key, distribution in chosen_distributions(options, _search_path()).items():
         stated = source.license or license_of_distribution(distribution)
         if not is_allowed(stated, settings.corpus.mix.allowed_licenses):
             continue
@@ -142,11 +133,6 @@ def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterato
             source=item.source,
             item_id=item.item_id,
         )
-
-
-def normalised_name(name: str) -> str:
-    """The name of a distribution by PEP 503: "Foo.Bar_baz" is "foo-bar-baz"."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _search_path() -> list[str]:

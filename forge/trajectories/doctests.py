@@ -3,8 +3,7 @@ is one distribution).
 
 Static: the source is parsed, never imported. One docstring is one session, because doctest runs it as one. The task is
 the object's name and the first sentence of its docstring; prose between examples is what is said before the next input.
-Options: ``denied`` (distribution names), ``only`` (the same, allowed; default all), ``max_sessions`` (default 400 a
-distribution, the smallest hashes of their text).
+Options: :class:`DoctestOptions`.
 """
 
 from __future__ import annotations
@@ -15,17 +14,19 @@ import inspect
 import re
 import warnings
 from collections.abc import Iterator, Mapping
-from importlib.metadata import Distribution, distributions
+from importlib.metadata import Distribution
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field, ValidationError
+
 from forge.config import ConfigurationError, Settings, SourceSettings
+from forge.distributions import DistributionChoice, chosen_distributions
 from forge.schema import Decision, Item, Step, ToolCall, Trajectory, content_hash
 from forge.trajectories.checks import check
 
 MAX_FILE_BYTES = 2_000_000
 MAX_EXAMPLES = 200
-DEFAULT_MAX_SESSIONS = 400
 TOOL: Mapping[str, Any] = {
     "name": "python",
     "description": "Runs code in an interactive Python session, which keeps its state, and returns what it prints.",
@@ -46,22 +47,23 @@ _SECTION_LINE = re.compile(
 _TEST_FOLDERS = frozenset({"tests", "test", "testing", "_vendor", "vendor", "vendored"})
 
 
+class DoctestOptions(DistributionChoice):
+    """Options of a source of type ``doctests``."""
+
+    max_sessions: int = Field(
+        400, gt=0, strict=True, description="sessions of one distribution: those of the smallest hash"
+    )
+
+
 def list_items(name: str, source: SourceSettings, settings: Settings) -> Iterator[Item]:  # noqa: ARG001
     """One item per installed distribution that has Python files, by normalised name. Raises
     :class:`ConfigurationError` for options of the wrong kind."""
-    limit = _max_sessions(name, source)
-    denied = {_normalised(word) for word in source.options.get("denied", [])}
-    only = {_normalised(word) for word in source.options.get("only", [])}
-    found: dict[str, Distribution] = {}
-    for distribution in distributions():
-        key = _normalised(distribution.metadata["Name"] or "")
-        if key and key not in denied and (not only or key in only):
-            found.setdefault(key, distribution)
-    for key, distribution in sorted(found.items()):
+    options = options_of(name, source)
+    for key, distribution in chosen_distributions(options).items():
         record = distribution.read_text("RECORD")
         if not record or ".py," not in record:  # compiled or editable: nothing that names the files
             continue
-        hash_of_files = content_hash(distribution.version, _record_of_sources(record), str(limit))
+        hash_of_files = content_hash(distribution.version, _record_of_sources(record), str(options.max_sessions))
         yield Item(name, key, hash_of_files, {"distribution": distribution.metadata["Name"]})
 
 
@@ -69,7 +71,7 @@ def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterato
     """The distribution's sessions of at least two examples of which one prints something, sorted by their hash."""
     from forge.text.licenses import license_of_distribution
 
-    limit = _max_sessions(item.source, source)
+    limit = options_of(item.source, source).max_sessions
     distribution = Distribution.from_name(item.locator["distribution"])
     spdx = source.license or license_of_distribution(distribution)
     sessions: dict[str, Trajectory] = {}
@@ -195,17 +197,17 @@ def _docstrings(path: Path) -> list[tuple[str, str]] | str:
     return found
 
 
-def _max_sessions(name: str, source: SourceSettings) -> int:
-    limit = source.options.get("max_sessions", DEFAULT_MAX_SESSIONS)
-    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-        raise ConfigurationError(f"sources.{name}.options.max_sessions: expected a positive number, given {limit!r}")
-    return limit
+def options_of(name: str, source: SourceSettings) -> DoctestOptions:
+    """The validated options. Raises :class:`ConfigurationError`."""
+    try:
+        return DoctestOptions.model_validate(source.options)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(["sources", name, "options", *(str(part) for part in problem["loc"])])
+        allowed = ", ".join(DoctestOptions.model_fields)
+        raise ConfigurationError(f"sources.yaml: {where}: {problem['msg']}; options: {allowed}") from None
 
 
 def _record_of_sources(record: str) -> str:
     """The lines of RECORD that name Python sources with their hashes: paths of the machine stay out of it."""
     return "\n".join(sorted(line for line in record.splitlines() if ".py,sha256=" in line))
-
-
-def _normalised(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()

@@ -94,7 +94,7 @@ def test_reads_an_installed_distribution_without_importing_it(
 ) -> None:
     install(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    source = SourceSettings(type="doctests", options={"only": ["Demo.Pkg"], "max_sessions": 5})
+    source = SourceSettings(type="doctests", options={"packages": ["Demo.Pkg"], "max_sessions": 5})
     (item,) = list_items("doctests", source, settings)
     assert item.item_id == "demo-pkg"
     found = list(read_item(item, source, settings))
@@ -104,7 +104,7 @@ def test_reads_an_installed_distribution_without_importing_it(
     kept = [row for row in found if isinstance(row, Trajectory)]
     assert len(kept) == 5
     assert {row.license for row in kept} == {"MIT"}
-    everything = source.model_copy(update={"options": {"only": ["demo-pkg"]}})
+    everything = source.model_copy(update={"options": {"packages": ["demo-pkg"]}})
     (all_of_it,) = list_items("doctests", everything, settings)
     assert all_of_it.content_hash != item.content_hash
     ids = sorted(row.trajectory_id for row in read_item(all_of_it, everything, settings) if isinstance(row, Trajectory))
@@ -122,7 +122,7 @@ def test_denied_distributions_and_bad_options(settings: Settings) -> None:
 
 
 def test_a_real_distribution(settings: Settings) -> None:
-    source = SourceSettings(type="doctests", options={"only": ["more-itertools"]})
+    source = SourceSettings(type="doctests", options={"packages": ["more-itertools"]})
     items = list(list_items("doctests", source, settings))
     if not items:
         pytest.skip("more-itertools is not installed")
