@@ -117,6 +117,7 @@ def airflow_environment(settings: Settings, port: int, dags_folder: Path | None 
         "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "15",
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "90",
         "WORKERS__EXECUTION_API_TIMEOUT": "30",
+        "WORKERS__MISSING_DAG_RETRY_DELAY": "5",
         "USAGE_DATA_COLLECTION__ENABLED": "False",
     }
     return {

@@ -130,6 +130,7 @@ class Demo:
         self.console = console
         self.partition_key = partition_key
         self.timings = Timings()
+        self._started = datetime.now(UTC)
         self._trained_path = airflow_home(settings) / "trained.json"
         self._progress = ProgressTail(settings.home_path / "progress" / f"{partition_key}.jsonl")
 
@@ -151,7 +152,7 @@ class Demo:
     def _wait_for_dags(self, timeout_seconds: float = 120.0) -> None:
         deadline = time.monotonic() + timeout_seconds
         while missing := set(DAGS) - self.rest.dag_ids():
-            if errors := self.rest.import_errors():
+            if errors := self.rest.import_errors(self._started):
                 raise DemoFailed("a DAG file could not be loaded:\n" + "\n".join(errors))
             self.running.check()
             if time.monotonic() > deadline:
@@ -248,6 +249,8 @@ class Demo:
             shown[task["task_id"]] = state
             seconds = f"  {task['duration']:.1f} s" if task["duration"] and state in FINAL_STATES else ""
             self.console.print(f"{datetime.now(UTC):%H:%M:%S}  {task['task_id']:<16} {state}{seconds}", highlight=False)
+            if state == "up_for_reschedule" and (errors := self.rest.import_errors(self._started)):
+                raise DemoFailed("a DAG file can no longer be loaded:\n" + "\n".join(errors))
             if state == "up_for_retry":
                 self.console.print(
                     log_tail(self.settings, task, lines=8), markup=False, highlight=False, soft_wrap=True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -85,10 +86,14 @@ class AirflowRest:
             dag["dag_id"] for dag in self.call("GET", "/dags", params={"limit": 100, "exclude_stale": True})["dags"]
         }
 
-    def import_errors(self) -> list[str]:
-        """Files that could not be parsed, with the last line of the error."""
+    def import_errors(self, since: datetime) -> list[str]:
+        """Files that could not be parsed since then, with the last line of the error. Older ones may be mended."""
         errors = self.call("GET", "/importErrors", params={"limit": 100})["import_errors"]
-        return [f"{error['filename']}: {error['stack_trace'].strip().splitlines()[-1]}" for error in errors]
+        return [
+            f"{error['filename']}: {error['stack_trace'].strip().splitlines()[-1]}"
+            for error in errors
+            if datetime.fromisoformat(error["timestamp"]) >= since
+        ]
 
     def unpause(self, dag_id: str) -> None:
         """Let a DAG run."""

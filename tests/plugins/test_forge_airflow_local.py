@@ -73,6 +73,7 @@ with journal.open("a") as file:
 
 DRIVER = """
 import os, sys, time
+from datetime import UTC, datetime
 from pathlib import Path
 from forge_airflow.process import identity_of
 from forge.config import load_settings
@@ -81,10 +82,11 @@ from forge_airflow.supervisor import running_instance, stop_with_callers
 home, dags, night = sys.argv[1:]
 settings = load_settings("demo").model_copy(update={"home": home})
 stop_with_callers()
+started = datetime.now(UTC)
 with running_instance(settings, print, Path(dags)) as running:
     rest = running.rest
     while not {"producer", "consumer", "victim"} <= rest.dag_ids():
-        assert not rest.import_errors(), rest.import_errors()
+        assert not rest.import_errors(started), rest.import_errors(started)
         time.sleep(0.5)
     rest.unpause("producer")
     rest.unpause("consumer")
