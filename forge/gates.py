@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from forge.classify.agent_filter import is_kept_from_training
 from forge.config import Settings
 from forge.mixture.eligibility import license_reason
 from forge.report import PinnedLake, funnel_error
@@ -88,11 +89,22 @@ def _roles(settings: Settings) -> dict[str, str]:
 
 
 def _filter_margin(pinned: PinnedLake, settings: Settings) -> Gate:
-    """Share of pages that the agent filter keeps: sites of role `api` minus sites of role `other`."""
+    """Share of pages that the agent filter keeps: sites of role `api` minus sites of role `other`.
+
+    Only pages that the filter was not trained on count: of a site that is among the classifier's negative sources, the
+    part that is kept from training.
+    """
     name, limit = "web_filter_margin", settings.corpus.gates.min_filter_margin
     roles = _roles(settings)
+    trained_on = settings.corpus.classifier.negative_sources
     sources = pinned.current("document_sources", ["doc_id", "source"]).to_pylist()
-    role_of = {row["doc_id"]: roles[row["source"]] for row in sources if row["source"] in roles}
+    source_of = {row["doc_id"]: row["source"] for row in sources if row["source"] in roles}
+    splits = {row["doc_id"]: row["split"] for row in pinned.read("documents", ["doc_id", "split"]).to_pylist()}
+    role_of = {
+        doc_id: roles[source]
+        for doc_id, source in source_of.items()
+        if source not in trained_on or is_kept_from_training(doc_id, splits[doc_id])
+    }
     kept: dict[str, list[bool]] = defaultdict(list)
     for row in pinned.read("signals", ["doc_id", "agent_score"]).to_pylist():
         if row["doc_id"] in role_of and row["agent_score"] is not None:

@@ -63,4 +63,6 @@ def settings(found: Settings) -> object:
     ]
 
 
-JOB = Job(name="audit", writes=("audits",), reads=READS, run=run, settings=settings, after=require_all_passed)
+JOB = Job(
+    name="audit", writes=("audits",), reads=READS, run=run, settings=settings, after=require_all_passed, rate_of=None
+)

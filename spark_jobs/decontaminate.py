@@ -118,4 +118,5 @@ JOB = Job(
     reads=("documents", "document_sources", "source_items", "api_entities"),
     run=_run,
     settings=_settings,
+    rate_of="documents",
 )

@@ -233,4 +233,5 @@ JOB = Job(
     reads=("documents", "document_sources", "source_items"),
     run=_run,
     settings=_settings,
+    rate_of="documents",
 )

@@ -137,7 +137,8 @@ class Job:
     """One job. ``writes`` is in commit order, the main table last; ``reads`` names the tables whose nights up to this
     one the result depends on. ``settings`` and ``external`` return what else it depends on (JSON-like values).
     ``after`` runs when the job is applied, at once or long ago: it raises
-    for a failed gate and leaves results for the caller."""
+    for a failed gate and leaves results for the caller. ``rate_of`` is the table whose rows the job goes through, for
+    the rate that people see: "" for the main table, None for no rate."""
 
     name: str
     writes: tuple[str, ...]
@@ -146,6 +147,7 @@ class Job:
     settings: Callable[[Settings], object] = nothing
     external: Callable[[Context], object] = nothing
     after: Callable[[Context], None] | None = None
+    rate_of: str | None = ""
 
 
 def fingerprint_of(job: Job, context: Context) -> str:
@@ -214,17 +216,17 @@ def execute(job: Job, context: Context) -> bool:
     if any(not isinstance(data, pa.Table) for data in outputs.values()):
         context.spark.catalog.clearCache()
     seconds = time.monotonic() - started
-    rows = counts[main]
-    rate = rows / seconds if seconds else 0.0
-    summary = ", ".join(f"{count:,} {table}" for table, count in counts.items())
-    context.say(
-        f"done in {seconds:.1f} s: {summary} ({rate:,.0f} rows/s)",
-        state="done",
-        seconds=round(seconds, 1),
-        rows=rows,
-        rows_per_second=round(rate, 1),
-        counts=counts,
-    )
+    summary = f"done in {seconds:.1f} s: " + ", ".join(f"{count:,} {table}" for table, count in counts.items())
+    figures: dict[str, object] = {"state": "done", "seconds": round(seconds, 1), "counts": counts}
+    if job.rate_of is not None:
+        through = (
+            sum(file.rows for file in lake.files(job.rate_of, where=partition_filter(up_to=night)))
+            if job.rate_of
+            else counts[main]
+        )
+        summary += f" ({through / seconds:,.0f} {job.rate_of or main}/s)"
+        figures |= {"rows": through, "rows_per_second": round(through / seconds, 1)}
+    context.say(summary, **figures)
     if job.after is not None:
         job.after(context)
     return True

@@ -82,5 +82,11 @@ def settings(found: Settings) -> object:
 
 
 JOB = Job(
-    name="publish", writes=("releases",), reads=("audits", "corpus"), run=run, settings=settings, after=leave_result
+    name="publish",
+    writes=("releases",),
+    reads=("audits", "corpus"),
+    run=run,
+    settings=settings,
+    after=leave_result,
+    rate_of=None,
 )

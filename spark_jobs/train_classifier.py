@@ -125,4 +125,5 @@ JOB = Job(
     reads=("documents", "document_sources", "source_items"),
     run=_run,
     settings=_settings,
+    rate_of=None,
 )

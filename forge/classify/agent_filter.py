@@ -64,11 +64,16 @@ def passages(text: str, limit: int = MAX_PASSAGES) -> list[str]:
 
 
 def is_validation(example: Example) -> bool:
-    """Whether an example is kept from training: all held-out documents, and of the others a tenth by a hash of their
-    group (the held-out split alone holds too few prose documents to measure anything)."""
-    if example.split != "train":
+    """Whether an example is kept from training: :func:`is_kept_from_training` of its group and split."""
+    return is_kept_from_training(example.group, example.split)
+
+
+def is_kept_from_training(group: str, split: str) -> bool:
+    """All held-out documents, and of the others a tenth by a hash of their group (entity_key, else doc_id): the
+    held-out split alone holds too few prose documents to measure anything."""
+    if split != "train":
         return True
-    return int(content_hash("classifier", example.group)[:8], 16) / 2**32 < VALIDATION_SHARE
+    return int(content_hash("classifier", group)[:8], 16) / 2**32 < VALIDATION_SHARE
 
 
 def train(examples: Sequence[Example], settings: ClassifierSettings) -> bytes:
