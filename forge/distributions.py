@@ -40,7 +40,7 @@ def chosen_distributions(choice: DistributionChoice, path: Sequence[str] | None 
     locked = None if choice.lock is None else _names_in(checkout() / choice.lock)
     found: dict[str, Distribution] = {}
     for distribution in distributions() if path is None else distributions(path=list(path)):
-        key = normalised_name(str(distribution.metadata["Name"] or ""))
+        key = normalised_name(str((distribution.metadata.get_all("Name") or [""])[0]))
         if not key or key in denied or (wanted is not None and key not in wanted):
             continue
         if locked is None or key in locked:

@@ -88,6 +88,7 @@ def miniature(folder: Path) -> Miniature:
         "wikipedia_slice": sources["wikipedia_slice"]["options"],
     }
     chosen = {name: {**sources[name], "options": found} for name, found in options.items()}
+    chosen["sqlalchemy_docs"]["max_rejected_share"] = 1.0  # pages beyond the small page limit count as rejected
     (conf / "sources.yaml").write_text(yaml.safe_dump(chosen))
     stage = {"tokens": 1024, "learning_rate": 1e-4}
     profile = {

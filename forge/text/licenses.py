@@ -187,11 +187,10 @@ def license_of_distribution(distribution: Distribution) -> str:
     its trove classifiers (several are joined by AND, the careful reading); else the text of its licence file. "" when
     none says it."""
     metadata = distribution.metadata
-    stated = str(metadata["License-Expression"] or "")
-    if found := spdx_of(stated):
-        return found
-    if found := spdx_of(str(metadata["License"] or "")):
-        return found
+    # get_all, not []: the importlib_metadata package, once imported, answers too, and raises for an absent field.
+    for field in ("License-Expression", "License"):
+        if found := spdx_of(str((metadata.get_all(field) or [""])[0])):
+            return found
     classifiers = [
         str(line).rsplit("::", 1)[-1].strip()
         for line in metadata.get_all("Classifier") or []

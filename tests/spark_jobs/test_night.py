@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import importlib
+import random
 from collections import Counter
 from pathlib import Path
 
@@ -76,13 +77,80 @@ def episode(number: int) -> bytes:
     return orjson.dumps({"messages": messages})
 
 
+NOUNS = [
+    "river",
+    "mountain",
+    "century",
+    "village",
+    "market",
+    "bridge",
+    "harbour",
+    "winter",
+    "library",
+    "garden",
+    "letter",
+    "morning",
+    "journey",
+    "teacher",
+    "window",
+    "farmer",
+    "kitchen",
+    "forest",
+    "island",
+    "church",
+    "painter",
+    "soldier",
+    "merchant",
+    "valley",
+    "summer",
+    "station",
+    "castle",
+    "doctor",
+    "orchard",
+    "cathedral",
+]
+VERBS = [
+    "crossed",
+    "remembered",
+    "described",
+    "visited",
+    "painted",
+    "repaired",
+    "admired",
+    "followed",
+    "measured",
+    "founded",
+    "carried",
+    "defended",
+]
+ADJECTIVES = [
+    "old",
+    "quiet",
+    "famous",
+    "narrow",
+    "distant",
+    "northern",
+    "wooden",
+    "small",
+    "bright",
+    "heavy",
+    "ancient",
+    "green",
+    "lonely",
+    "early",
+]
+
+
 def article(number: int) -> str:
+    draw = random.Random(number)
     sentences = [
-        f"The {WORDS[(number + n) % 13]} near the {WORDS[(number * 3 + n) % 13]} was built in the year "
-        f"{1500 + number * 7 + n} and it was known to all the people of the country for its beauty."
-        for n in range(8)
+        f"The {draw.choice(ADJECTIVES)} {draw.choice(NOUNS)} of the {draw.choice(NOUNS)} {draw.choice(VERBS)} "
+        f"a {draw.choice(ADJECTIVES)} {draw.choice(NOUNS)}, and in {draw.randrange(1500, 1950)} it was said that "
+        f"the {draw.choice(NOUNS)} had {draw.choice(VERBS)} every {draw.choice(NOUNS)} on the way to the "
+        f"{draw.choice(NOUNS)}."
+        for _ in range(9)
     ]
-    return f"About the {WORDS[number % 13]} of {number}\n\n" + " ".join(sentences)
+    return f"A history of the {NOUNS[number]}\n\n" + " ".join(sentences)
 
 
 def module(number: int) -> str:
@@ -178,7 +246,7 @@ def test_nights(settings: Settings, spark: SparkSession, tmp_path: Path) -> None
         ("articles", "03.txt", "removed"),
     }
     texts = lake.read("corpus", ["text"], partition_key=SECOND)["text"].to_pylist()
-    assert not any(text.startswith("About the bridge of 3") or article(3) in text for text in texts)
+    assert not any(article(3) in text for text in texts)
 
     # Two nights give what one rebuild of the same files gives, byte for byte.
     rebuilt = settings.model_copy(update={"lake": settings.lake.model_copy(update={"root": str(tmp_path / "rebuilt")})})

@@ -63,6 +63,7 @@ def test_equal_episodes_of_two_seeds_are_one(settings: Settings) -> None:
 
 @pytest.mark.skipif(shutil.which("java") is None, reason="TextWorld-Express needs Java")
 def test_real_games_are_won_and_equal_in_two_runs(settings: Settings) -> None:
+    before = psutil.Process().children(recursive=True)
     options = source(games=["coin"], seeds_per_game=2)
     (item,) = list_items("games", options, settings)
     found = list(read_item(item, options, settings))
@@ -74,7 +75,8 @@ def test_real_games_are_won_and_equal_in_two_runs(settings: Settings) -> None:
     cached.unlink()
     list(read_item(item, options, settings))
     assert cached.read_bytes() == first, "the walking agent is seeded"
-    _, alive = psutil.wait_procs(psutil.Process().children(recursive=True), timeout=10)
+    started = set(psutil.Process().children(recursive=True)) - set(before)
+    _, alive = psutil.wait_procs(started, timeout=10)
     assert alive == [], "no Java process is left behind"
 
 

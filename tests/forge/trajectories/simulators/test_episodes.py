@@ -52,10 +52,11 @@ def test_a_failing_run_leaves_nothing(
 ) -> None:
     monkeypatch.setattr(module, "MAX_OUTPUT_BYTES", 1_000_000)
     script.write_text(program)
+    before = psutil.Process().children(recursive=True)
     with pytest.raises(SimulatorError, match=message):
         run(settings, script, timeout_seconds=1)
     assert list((settings.home_path / "simulators").iterdir()) == []
-    assert psutil.Process().children(recursive=True) == []
+    assert set(psutil.Process().children(recursive=True)) <= set(before)
 
 
 def test_an_absent_interpreter_is_an_error(settings: Settings, script: Path) -> None:
