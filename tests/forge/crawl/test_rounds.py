@@ -263,11 +263,11 @@ def test_the_delay_lies_between_requests_and_429_is_given_time(
 ) -> None:
     web.answers["/"] = reply(links("/busy"))
     web.answers["/busy"] = reply(b"", 429, Retry_After="1")
-    polite = limits.model_copy(update={"delay_seconds": 0.1})
+    polite = limits.model_copy(update={"delay_seconds": 0.4})
     result = crawl([web.site()], polite, tmp_path, NIGHT, {}, run)
     times = [moment for _, _, moment in web.requests]
     gaps = [after - before for before, after in pairwise(times)]
-    assert min(gaps[:1]) >= 0.09
+    assert min(gaps[:1]) >= 0.3  # the server sees requests a little late, now and then
     assert gaps[-1] >= 1.0
     assert web.paths == ["/robots.txt", "/", "/busy", "/busy"]
     assert reasons(result) == {"/busy": "http_error"}
