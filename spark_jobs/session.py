@@ -19,6 +19,7 @@ _DEFAULTS = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.adaptive.enabled": "true",
     "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",
+    "spark.sql.adaptive.advisoryPartitionSizeInBytes": "16m",  # Python workers: even tasks, visible progress
     "spark.sql.execution.arrow.maxRecordsPerBatch": "1000",  # documents are fat: bound a batch by rows
     "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled": "true",
     "spark.speculation": "false",
