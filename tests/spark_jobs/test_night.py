@@ -26,21 +26,6 @@ JOBS = (
     "parse_apis", "parse_trajectories", "read_texts", "render", "measure", "deduplicate", "decontaminate", "retrieve",
     "mix", "audit", "publish",
 )  # fmt: skip
-WORDS = [
-    "river",
-    "mountain",
-    "century",
-    "village",
-    "market",
-    "bridge",
-    "harbour",
-    "winter",
-    "library",
-    "garden",
-    "letter",
-    "morning",
-    "journey",
-]
 
 
 def specification(service: str, operations: int) -> bytes:
@@ -66,13 +51,13 @@ def specification(service: str, operations: int) -> bytes:
 
 
 def episode(number: int) -> bytes:
-    function = {"name": "find_route", "arguments": orjson.dumps({"origin": WORDS[number % 13]}).decode()}
+    function = {"name": "find_route", "arguments": orjson.dumps({"origin": NOUNS[number % 13]}).decode()}
     call = {"id": f"c{number}", "type": "function", "function": function}
     messages = [
-        {"role": "user", "content": f"Find the best route number {number} from the {WORDS[number % 13]} to the sea."},
+        {"role": "user", "content": f"Find the best route number {number} from the {NOUNS[number % 13]} to the sea."},
         {"role": "assistant", "content": None, "tool_calls": [call]},
         {"role": "tool", "tool_call_id": f"c{number}", "content": f"It takes {number + 7} hours by the old road."},
-        {"role": "assistant", "content": f"{number + 7} hours, past the {WORDS[(number + 3) % 13]}."},
+        {"role": "assistant", "content": f"{number + 7} hours, past the {NOUNS[(number + 3) % 13]}."},
     ]
     return orjson.dumps({"messages": messages})
 
@@ -154,9 +139,9 @@ def article(number: int) -> str:
 
 
 def module(number: int) -> str:
-    return f'"""Work with {WORDS[number % 13]} number {number}."""\n\n\n' + "\n\n\n".join(
-        f"def compute_{WORDS[(number + n) % 13]}_{number}(first: int, second: int) -> int:\n"
-        f'    """Return a number that belongs to {WORDS[n]}."""\n'
+    return f'"""Work with {NOUNS[number % 13]} number {number}."""\n\n\n' + "\n\n\n".join(
+        f"def compute_{NOUNS[(number + n) % 13]}_{number}(first: int, second: int) -> int:\n"
+        f'    """Return a number that belongs to {NOUNS[n]}."""\n'
         f"    if first > second:\n        return first * {number + n + 2} - second\n    return first + second * {n + 3}"
         for n in range(5)
     )
