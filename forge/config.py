@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -310,6 +310,28 @@ class Settings(_Section):
             for name, source in sorted(self.sources.items())
             if source.enabled and (not types or source.type in types)
         }
+
+
+Options = TypeVar("Options", bound=BaseModel)
+
+
+def source_options(model: type[Options], name: str, source: SourceSettings) -> Options:
+    """The options of a source as the model of its type. Raises :class:`ConfigurationError`: each bad key and what
+    is allowed there."""
+    try:
+        return model.model_validate(source.options)
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            where = ".".join(["sources", name, "options", *(str(part) for part in problem["loc"])])
+            if problem["type"] == "extra_forbidden":
+                message = f"unknown key; allowed here: {', '.join(model.model_fields)}"
+            elif problem["type"] == "missing":
+                message = "this key is required"
+            else:
+                message = f"{problem['msg']} (given: {problem.get('input')!r})"
+            lines.append(f"sources.yaml: {where}: {message}")
+        raise ConfigurationError("\n".join(lines)) from None
 
 
 def checkout() -> Path:

@@ -19,9 +19,9 @@ from typing import Annotated, Any, Literal
 import orjson
 import pyarrow as pa
 import pyarrow.fs as pafs
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from forge.config import ConfigurationError, Settings, SourceSettings, checkout
+from forge.config import ConfigurationError, Settings, SourceSettings, checkout, source_options
 from forge.paths import matches
 from forge.schema import Decision, Item
 
@@ -100,20 +100,7 @@ class _UnusableFileError(Exception):
 
 def file_options(name: str, source: SourceSettings) -> FileOptions:
     """The validated options of a source. Raises :class:`ConfigurationError`: the key and what is allowed there."""
-    try:
-        return FileOptions.model_validate(source.options)
-    except ValidationError as error:
-        lines = []
-        for problem in error.errors():
-            where = ".".join(["sources", name, "options", *(str(part) for part in problem["loc"])])
-            if problem["type"] == "extra_forbidden":
-                message = f"unknown key; allowed here: {', '.join(FileOptions.model_fields)}"
-            elif problem["type"] == "missing":
-                message = "this key is required"
-            else:
-                message = f"{problem['msg']} (given: {problem.get('input')!r})"
-            lines.append(f"sources.yaml: {where}: {message}")
-        raise ConfigurationError("\n".join(lines)) from None
+    return source_options(FileOptions, name, source)
 
 
 # --- listing ------------------------------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ from typing import Any
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import ValidationError
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructField, StructType
 
@@ -38,8 +37,6 @@ def list_sources(settings: Settings, readers: Mapping[str, str]) -> tuple[list[I
         basis = code_hash(module) + value_hash(source)
         try:
             listed = list(importlib.import_module(module).list_items(name, source, settings))
-        except ValidationError as error:
-            raise ConfigurationError(f"sources.yaml: sources.{name}.options: {error}") from None
         except ConfigurationError as error:
             if source.required:
                 raise

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from forge.apis.property_order import with_order
 from forge.artifacts import artifact_path
-from forge.config import Settings, SourceSettings
+from forge.config import Settings, SourceSettings, source_options
 from forge.schema import ApiEntity, ApiError, ApiExample, Decision, Item, canonical_json, content_hash
 from forge.text.licenses import license_of_distribution
 from forge.text.markup import cut, first_sentence, text_of
@@ -52,7 +52,7 @@ class BotocoreOptions(BaseModel):
 
 def list_items(name: str, source: SourceSettings, settings: Settings) -> Iterator[Item]:
     """One item a service: its latest version by folder name. Raises FileNotFoundError when there are no models."""
-    options = BotocoreOptions.model_validate(source.options)
+    options = source_options(BotocoreOptions, name, source)
     root, package = _data_folder(source, options, settings)
     stated = source.license or (license_of_distribution(distribution("botocore")) if package else "")
     for folder in sorted(root.iterdir()):

@@ -23,7 +23,7 @@ from pydantic import Field
 from forge.apis.python_entities import described_entity
 from forge.apis.python_exports import Exports, is_public, module_name
 from forge.artifacts import artifact_path
-from forge.config import Settings, SourceSettings
+from forge.config import Settings, SourceSettings, source_options
 from forge.distributions import DistributionChoice, chosen_distributions, normalised_name
 from forge.schema import ApiEntity, Decision, Item, content_hash
 from forge.text.licenses import license_of_distribution
@@ -50,7 +50,7 @@ class PythonPackagesOptions(DistributionChoice):
 def list_items(name: str, source: SourceSettings, settings: Settings) -> Iterator[Item]:
     """One item a distribution ("requests") or sub-package of a large one ("torch/nn"; "torch" is then what lies
     directly in it). All items of a distribution share one hash: of its RECORD's Python files and its metadata."""
-    options = PythonPackagesOptions.model_validate(source.options)
+    options = source_options(PythonPackagesOptions, name, source)
     items: list[Item] = []
     for distribution in chosen_distributions(options, _search_path(source, options, settings)).values():
         recorded = _recorded(distribution)
@@ -150,7 +150,7 @@ def _recorded(distribution: Distribution) -> Recorded | None:
         if not _is_read(path):
             continue
         size = row[2] if len(row) > 2 else ""
-        files.append(RecordedFile(path, row[1] if len(row) > 1 else "", int(size) if size.isdigit() else 0))
+        files.append(RecordedFile(path, row[1] if len(row) > 1 else "", int(size) if size.isdecimal() else 0))
     root = str(distribution.locate_file(""))
     return Recorded(root, str(Path(root) / metadata), tuple(sorted(files, key=lambda file: file.path)))
 

@@ -41,13 +41,13 @@ def at_pointer(document: Any, reference: str) -> Any:
         key = token.replace("~1", "/").replace("~0", "~")
         if isinstance(place, Mapping) and key in place:
             place = place[key]
-        elif isinstance(place, Mapping) and key.isdigit() and int(key[:9]) in place and len(key) <= 9:
+        elif isinstance(place, Mapping) and key.isdecimal() and int(key[:9]) in place and len(key) <= 9:
             place = place[int(key)]  # YAML reads response codes as numbers
         elif (
             isinstance(place, Sequence)
             and not isinstance(place, str)
             and key.isascii()
-            and key.isdigit()
+            and key.isdecimal()
             and len(key) <= 9
             and int(key) < len(place)
         ):

@@ -211,7 +211,7 @@ class _HostFetch:
                 break
             self.back_off = min(self.back_off * 2, 32.0)
             stated = exchange.header("Retry-After")
-            if stated.isdigit():
+            if stated.isdecimal():
                 if int(stated) > MAX_RETRY_AFTER_SECONDS:
                     break
                 await asyncio.sleep(int(stated))

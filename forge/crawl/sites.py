@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from forge.artifacts import artifact_path
-from forge.config import ConfigurationError, Settings, SourceSettings
+from forge.config import ConfigurationError, Settings, SourceSettings, source_options
 from forge.crawl.mirror import serve
 from forge.crawl.urls import Site, canonical_uri, host_of
 
@@ -32,17 +32,6 @@ class WebsiteOptions(BaseModel):
     role: str = ""
 
 
-def options_of(name: str, source: SourceSettings) -> WebsiteOptions:
-    """The validated options. Raises :class:`ConfigurationError`."""
-    try:
-        return WebsiteOptions.model_validate(source.options)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(["sources", name, "options", *(str(part) for part in problem["loc"])])
-        allowed = ", ".join(WebsiteOptions.model_fields)
-        raise ConfigurationError(f"sources.yaml: {where}: {problem['msg']}; options: {allowed}") from None
-
-
 @contextmanager
 def open_sites(settings: Settings) -> Iterator[list[Site]]:
     """The sites of all enabled ``website`` sources; mirrors of artifacts are served while the block runs.
@@ -60,7 +49,7 @@ def open_sites(settings: Settings) -> Iterator[list[Site]]:
 
 
 def _real_site(name: str, source: SourceSettings) -> Site:
-    options = options_of(name, source)
+    options = source_options(WebsiteOptions, name, source)
     start = canonical_uri(options.url)
     if start is None:
         raise ConfigurationError(f"sources.{name}: a website needs an artifact, or an http(s) address as options.url")
@@ -83,7 +72,7 @@ def _mirror(name: str, source: SourceSettings, settings: Settings, mirrors: Exit
     root = artifact_path(settings, source.artifact or "")
     if root is None:
         return None
-    options = options_of(name, source)
+    options = source_options(WebsiteOptions, name, source)
     pattern = options.folder
     folders = [root] if pattern == "." else sorted(path for path in root.glob(pattern) if path.is_dir())
     if len(folders) != 1:

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from forge.artifacts import artifact_path
-from forge.config import ConfigurationError, Settings, SourceSettings, checkout
+from forge.config import ConfigurationError, Settings, SourceSettings, checkout, source_options
 from forge.paths import matches
 from forge.schema import Decision, Item, Text
 from forge.text.encoding import UnknownEncodingError, decode
@@ -44,23 +44,12 @@ class _UnusableFileError(Exception):
         self.reason = reason
 
 
-def options_of(name: str, source: SourceSettings) -> PlainTextOptions:
-    """The validated options. Raises :class:`ConfigurationError`."""
-    try:
-        return PlainTextOptions.model_validate(source.options)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(["sources", name, "options", *(str(part) for part in problem["loc"])])
-        allowed = ", ".join(PlainTextOptions.model_fields)
-        raise ConfigurationError(f"sources.yaml: {where}: {problem['msg']}; options: {allowed}") from None
-
-
 def list_items(name: str, source: SourceSettings, settings: Settings) -> Iterator[Item]:
     """One item a file, named by its path below the artifact or as the pattern spells it.
 
     Raises :class:`ConfigurationError` when the artifact is absent or nothing matches.
     """
-    options = options_of(name, source)
+    options = source_options(PlainTextOptions, name, source)
     root = checkout()
     if source.artifact is not None:
         unpacked = artifact_path(settings, source.artifact)
@@ -81,7 +70,7 @@ def list_items(name: str, source: SourceSettings, settings: Settings) -> Iterato
 def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterator[Text | Decision]:  # noqa: ARG001
     """The texts of one file, or why there are none: too_large, truncated, unknown_encoding, empty_file, or a reason of
     :func:`forge.text.html.extract_page`."""
-    options = options_of(item.source, source)
+    options = source_options(PlainTextOptions, item.source, source)
     path = Path(item.locator["path"])
     try:
         title, text = _title_and_text(path, options.max_file_bytes)

@@ -22,9 +22,9 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated
 from urllib.parse import quote
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from forge.config import ConfigurationError, Settings, SourceSettings
+from forge.config import Settings, SourceSettings, source_options
 from forge.distributions import DistributionChoice, chosen_distributions
 from forge.schema import Decision, Item, Text, content_hash
 from forge.text.licenses import is_allowed, license_of_distribution
@@ -64,21 +64,10 @@ class _SourceFile:
         return content_hash("python_code", self.distribution, self.path)
 
 
-def options_of(name: str, source: SourceSettings) -> PythonCodeOptions:
-    """The validated options. Raises :class:`ConfigurationError`."""
-    try:
-        return PythonCodeOptions.model_validate(source.options)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(["sources", name, "options", *(str(part) for part in problem["loc"])])
-        allowed = ", ".join(PythonCodeOptions.model_fields)
-        raise ConfigurationError(f"sources.yaml: {where}: {problem['msg']}; options: {allowed}") from None
-
-
 def list_items(name: str, source: SourceSettings, settings: Settings) -> Iterator[Item]:
     """One item for each distribution of which at least one file is taken. Reads RECORD files, and of the sources only
     those that the cap lets in."""
-    options = options_of(name, source)
+    options = source_options(PythonCodeOptions, name, source)
     known: dict[str, tuple[Distribution, str]] = {}
     candidates: list[_SourceFile] = []
     for key, distribution in chosen_distributions(options, _search_path()).items():
@@ -115,7 +104,7 @@ def list_items(name: str, source: SourceSettings, settings: Settings) -> Iterato
 def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterator[Text | Decision]:  # noqa: ARG001
     """The chosen files of a distribution, in path order. Reasons: missing_file, too_large,
     unknown_encoding."""
-    options = options_of(item.source, source)
+    options = source_options(PythonCodeOptions, item.source, source)
     root = Path(item.locator["root"])
     package_url = f"pkg:pypi/{item.item_id}@{quote(item.locator['version'])}"
     for path in json.loads(item.locator["paths"]):
@@ -144,7 +133,7 @@ def _files_of(key: str, distribution: Distribution, options: PythonCodeOptions) 
     if record is None:  # one in development: its files are not what was published
         return
     for row in csv.reader(record.splitlines()):
-        if len(row) < 3 or not row[2].isdigit():
+        if len(row) < 3 or not row[2].isdecimal():
             continue
         path, size = row[0].replace("\\", "/"), int(row[2])
         if options.min_file_bytes <= size <= options.max_file_bytes and _is_taken(path):

@@ -18,9 +18,9 @@ from importlib.metadata import Distribution
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from forge.config import ConfigurationError, Settings, SourceSettings
+from forge.config import Settings, SourceSettings, source_options
 from forge.distributions import DistributionChoice, chosen_distributions
 from forge.schema import Decision, Item, Step, ToolCall, Trajectory, content_hash
 from forge.trajectories.checks import check
@@ -58,7 +58,7 @@ class DoctestOptions(DistributionChoice):
 def list_items(name: str, source: SourceSettings, settings: Settings) -> Iterator[Item]:  # noqa: ARG001
     """One item per installed distribution that has Python files, by normalised name. Raises
     :class:`ConfigurationError` for options of the wrong kind."""
-    options = options_of(name, source)
+    options = source_options(DoctestOptions, name, source)
     for key, distribution in chosen_distributions(options).items():
         record = distribution.read_text("RECORD")
         if not record or ".py," not in record:  # compiled or editable: nothing that names the files
@@ -71,7 +71,7 @@ def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterato
     """The distribution's sessions of at least two examples of which one prints something, sorted by their hash."""
     from forge.text.licenses import license_of_distribution
 
-    limit = options_of(item.source, source).max_sessions
+    limit = source_options(DoctestOptions, item.source, source).max_sessions
     distribution = Distribution.from_name(item.locator["distribution"])
     spdx = source.license or license_of_distribution(distribution)
     sessions: dict[str, Trajectory] = {}
@@ -195,17 +195,6 @@ def _docstrings(path: Path) -> list[tuple[str, str]] | str:
             elif isinstance(child, (ast.If, ast.Try, ast.With)):
                 stack.append((name, child))
     return found
-
-
-def options_of(name: str, source: SourceSettings) -> DoctestOptions:
-    """The validated options. Raises :class:`ConfigurationError`."""
-    try:
-        return DoctestOptions.model_validate(source.options)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(["sources", name, "options", *(str(part) for part in problem["loc"])])
-        allowed = ", ".join(DoctestOptions.model_fields)
-        raise ConfigurationError(f"sources.yaml: {where}: {problem['msg']}; options: {allowed}") from None
 
 
 def _record_of_sources(record: str) -> str:

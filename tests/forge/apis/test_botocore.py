@@ -8,11 +8,10 @@ from typing import Any
 
 import orjson
 import pytest
-from pydantic import ValidationError
 
 from forge.apis import botocore
 from forge.apis.botocore import SchemaExpander
-from forge.config import Settings, SourceSettings
+from forge.config import ConfigurationError, Settings, SourceSettings
 from forge.schema import ApiEntity, Decision, Item
 
 MODEL: dict[str, Any] = {
@@ -101,7 +100,7 @@ def test_items_are_services_at_their_latest_version(models: Path, settings: Sett
 
 
 def test_an_unknown_option_is_refused(models: Path, settings: Settings) -> None:
-    with pytest.raises(ValidationError, match="service"):
+    with pytest.raises(ConfigurationError, match="service"):
         _items(models, settings, service=["s3"])
 
 
