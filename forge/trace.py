@@ -194,8 +194,12 @@ def _releases(lake: Lake, doc_id: str) -> list[dict[str, Any]]:
     return found
 
 
+_STAGES = ("I", "II", "III")
+
+
 def _checkpoints(runs: Path, doc_id: str) -> list[dict[str, Any]]:
-    """Training stages that saw the document: ``seen-<stage>.parquet`` of every run."""
+    """Training stages that saw the document (``seen-<stage>.parquet`` of every run), and the finished models of later
+    stages, which were trained on from there and so hold it too."""
     found: list[dict[str, Any]] = []
     for path in sorted(runs.glob("*/seen-*.parquet")):
         rows = pq.read_table(path, filters=[("doc_id", "=", doc_id)]).to_pylist()
@@ -208,6 +212,11 @@ def _checkpoints(runs: Path, doc_id: str) -> list[dict[str, Any]]:
                 "first_step": row["first_step"],
                 "tokens": row["tokens"],
                 "checkpoint": f"{path.parent.name}/models/stage-{stage}",
+                "descendants": [
+                    f"{path.parent.name}/models/stage-{later}"
+                    for later in _STAGES[_STAGES.index(stage) + 1 :]
+                    if (path.parent / "models" / f"stage-{later}").is_dir()
+                ],
             }
             for row in rows
         )

@@ -102,11 +102,11 @@ def _print_document(found: Mapping[str, Any]) -> None:
     if not releases:
         say("Releases: none contains it.\n")
     seen = [
-        (row["run_id"], row["release_id"], row["stage"], row["first_step"], row["tokens"], row["checkpoint"])
+        (row["release_id"], row["stage"], row["first_step"], row["tokens"], row["checkpoint"], len(row["descendants"]))
         for row in found["checkpoints"]
     ]
-    columns = ("run", "release", "stage", "first step", "tokens", "checkpoint")
-    print_table("Checkpoints that saw it", columns, seen, ("first step", "tokens"))
+    columns = ("release", "stage", "first step", "tokens", "checkpoint", "later stages built on it")
+    print_table("Checkpoints that saw it", columns, seen, ("first step", "tokens", "later stages built on it"))
     if not seen:
         say("Checkpoints: none saw it.")
 

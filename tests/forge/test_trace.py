@@ -30,7 +30,14 @@ def test_a_document_of_the_corpus_is_traced_everywhere(published: Any) -> None:
     assert [row["release_id"] for row in found["releases"]] == [published.first.release_id, published.second.release_id]
     [seen] = found["checkpoints"]
     assert (seen["run_id"], seen["release_id"], seen["stage"]) == ("run1", published.first.release_id, "I")
+    assert seen["descendants"] == []
     assert found["neighbours"]["retrieved"][0]["doc_id"] == published.ids["page"]
+
+
+def test_models_of_later_stages_hold_what_an_earlier_stage_saw(published: Any) -> None:
+    (published.settings.home_path / "runs" / "run1" / "models" / "stage-II").mkdir()
+    [seen] = trace(published, "api")["checkpoints"]
+    assert seen["descendants"] == ["run1/models/stage-II"]
 
 
 def test_a_dropped_document_says_why(published: Any) -> None:
