@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from forge.config import ConfigurationError, Settings, SourceSettings, checkout, source_options
 from forge.paths import matches
-from forge.schema import Decision, Item
+from forge.schema import Decision, Item, is_deeper_than
 
 FileKind = Literal["api_doc", "trajectory", "text", "code"]
 FileFormat = Literal["jsonl", "json", "parquet", "text", "openapi"]
@@ -394,20 +394,6 @@ def _row(number: int, line: bytes) -> tuple[int, dict[str, Any]] | Problem:
 def _checked(number: int, value: object) -> tuple[int, dict[str, Any]] | Problem:
     if not isinstance(value, dict):
         return Problem(str(number), "not_an_object", f"a row is a {type(value).__name__}")
-    if _is_deeper_than(value, MAX_NESTING):
+    if is_deeper_than(value, MAX_NESTING):
         return Problem(str(number), "too_deeply_nested", f"more than {MAX_NESTING} levels")
     return number, value
-
-
-def _is_deeper_than(value: Any, levels: int) -> bool:
-    layer = [value]
-    for _ in range(levels):
-        layer = [
-            inner
-            for outer in layer
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, (dict, list))
-        ]
-        if not layer:
-            return False
-    return True

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -41,6 +41,21 @@ CHAT_FORM = "chat_messages"
 def canonical_json(value: object) -> str:
     """JSON text with sorted keys and no spaces: equal values are equal bytes. Non-string keys become strings."""
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS).decode()
+
+
+def is_deeper_than(value: Any, levels: int) -> bool:
+    """Whether objects and lists nest deeper than ``levels``: canonical JSON of such a value could not be written."""
+    layer = [value]
+    for _ in range(levels):
+        layer = [
+            inner
+            for outer in layer
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, (dict, list))
+        ]
+        if not layer:
+            return False
+    return True
 
 
 def content_hash(*parts: str | bytes) -> str:
@@ -629,15 +644,3 @@ SIDE_TABLES = ("decisions", "source_items")
 def table_of(name: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     """Rows as an Arrow table of table ``name``. Raises KeyError for an unknown table, ArrowInvalid for a bad value."""
     return pa.Table.from_pylist(list(rows), schema=TABLES[name])
-
-
-def batches_of(name: str, rows: Iterable[Mapping[str, Any]], batch_rows: int = 1000) -> Iterator[pa.RecordBatch]:
-    """Rows as record batches of at most ``batch_rows``, for Spark's ``mapInArrow``."""
-    pending: list[Mapping[str, Any]] = []
-    for row in rows:
-        pending.append(row)
-        if len(pending) >= batch_rows:
-            yield pa.RecordBatch.from_pylist(pending, schema=TABLES[name])
-            pending = []
-    if pending:
-        yield pa.RecordBatch.from_pylist(pending, schema=TABLES[name])

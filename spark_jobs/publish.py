@@ -78,7 +78,7 @@ def leave_result(context: Context) -> None:
 
 
 def settings(found: Settings) -> object:
-    return [found.corpus.mix, found.corpus, found.enabled_sources()]
+    return [found.corpus, found.enabled_sources()]
 
 
 JOB = Job(

@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from forge.schema import Decision, Document, content_hash, split_of
+from forge.schema import Decision, Document, split_of
 
 _FORMS = {"web": "page", "code": "file", "text": "article"}
-
-
-def render_version() -> str:
-    """Changes when the texts that this module makes change."""
-    return content_hash("text-render", "1")
 
 
 def render_text(

@@ -14,9 +14,19 @@ from typing import Any, cast
 
 import orjson
 
-from forge.schema import Decision, Outcome, Role, Step, ToolCall, Trajectory, canonical_json, trajectory_from_row
+from forge.schema import (
+    Decision,
+    Outcome,
+    Role,
+    Step,
+    ToolCall,
+    Trajectory,
+    canonical_json,
+    is_deeper_than,
+    trajectory_from_row,
+)
 from forge.trajectories.checks import check
-from forge.trajectories.records import MAX_NESTING, Problem, is_deeper_than, records
+from forge.trajectories.records import MAX_NESTING, Problem, records
 
 _STEP = "parse_trajectories"
 _SPEAKERS: Mapping[Role, tuple[str, ...]] = {

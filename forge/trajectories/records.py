@@ -15,6 +15,8 @@ from typing import Any
 
 import orjson
 
+from forge.schema import is_deeper_than
+
 MAX_UNPACKED_BYTES = 1024**3
 MAX_RECORD_BYTES = 16 * 1024 * 1024
 MAX_ARRAY_BYTES = 128 * 1024 * 1024
@@ -183,18 +185,3 @@ def _checked(number: int, value: Any) -> tuple[int, dict[str, Any]] | Problem:
     if is_deeper_than(value, MAX_NESTING):
         return Problem(number, "too_deeply_nested", f"more than {MAX_NESTING} levels")
     return number, value
-
-
-def is_deeper_than(value: Any, levels: int) -> bool:
-    """Whether objects and lists nest deeper than ``levels``: canonical JSON of such a value could not be written."""
-    layer = [value]
-    for _ in range(levels):
-        layer = [
-            inner
-            for outer in layer
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, (dict, list))
-        ]
-        if not layer:
-            return False
-    return True
