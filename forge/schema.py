@@ -10,6 +10,7 @@ canonical JSON text: :func:`canonical_json`, keys sorted, no spaces, so that equ
 from __future__ import annotations
 
 import hashlib
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -110,8 +111,10 @@ class ApiEntity:
     """One callable API at one version.
 
     ``parameters`` is a JSON Schema object ``{"type": "object", "properties": {...}, "required": [...]}``; ``returns``
-    is a JSON Schema, or ``{}`` when the source states none. ``entity_type`` is operation, function, class, method, tool
-    or command. ``license`` is an SPDX expression, or "" when none is stated.
+    is a JSON Schema, or ``{}`` when the source states none. ``entity_type`` is operation, function, class, method,
+    attribute, type, macro, tool or command. ``license`` is an SPDX expression, or "" when none is stated.
+    ``declaration`` is the interface as the source itself writes it (``public static List<E> of(E e1)``), "" where there
+    is no such text. ``mirror`` names the repetition that this text was read from ("ghes-3.9"), "" for the API itself.
     """
 
     provider: str
@@ -130,15 +133,20 @@ class ApiEntity:
     errors: Sequence[ApiError] = ()
     examples: Sequence[ApiExample] = ()
     auth: str = ""
+    declaration: str = ""
+    mirror: str = ""
 
     @property
     def entity_key(self) -> str:
-        """provider/service/name, without the version: versions and mirrors of one API share it (D2)."""
-        return f"{self.provider}/{self.service}/{self.name}"
+        """provider/service/name, without the version: versions and mirrors of one API share it (D2). What a path
+        template calls its places does not matter: ``GET /pets/{id}`` and ``GET /pets/{petId}`` are one operation."""
+        name = _PATH_PLACE.sub("{}", self.name) if "{" in self.name else self.name
+        return f"{self.provider}/{self.service}/{name}"
 
     @property
     def signature_key(self) -> str:
-        return signature_key(self.name, self.parameters.get("properties", {}))
+        """Of the bare name: what stands in parentheses only tells overloads apart."""
+        return signature_key(self.name.partition("(")[0], self.parameters.get("properties", {}))
 
     def row(self, partition_key: str) -> dict[str, Any]:
         return {
@@ -159,12 +167,17 @@ class ApiEntity:
                 for example in self.examples
             ],
             "auth": self.auth,
+            "declaration": self.declaration,
+            "mirror": self.mirror,
             "license": self.license,
             "source": self.source,
             "item_id": self.item_id,
             "source_uri": self.source_uri,
             "partition_key": partition_key,
         }
+
+
+_PATH_PLACE = re.compile(r"\{[^{}/]*\}")
 
 
 def entity_from_row(row: Mapping[str, Any]) -> ApiEntity:
@@ -186,6 +199,8 @@ def entity_from_row(row: Mapping[str, Any]) -> ApiEntity:
         errors=tuple(ApiError(error["name"], error["description"]) for error in row["errors"]),
         examples=tuple(ApiExample(item["description"], item["input"], item["output"]) for item in row["examples"]),
         auth=row["auth"],
+        declaration=row["declaration"],
+        mirror=row["mirror"],
     )
 
 
@@ -477,6 +492,8 @@ TABLES: Mapping[str, pa.Schema] = {
         errors=pa.list_(pa.struct([("name", _TEXT), ("description", _TEXT)])),
         examples=pa.list_(pa.struct([("description", _TEXT), ("input", _TEXT), ("output", _TEXT)])),
         auth=_TEXT,
+        declaration=_TEXT,
+        mirror=_TEXT,
         license=_TEXT,
         source=_TEXT,
         item_id=_TEXT,

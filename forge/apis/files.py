@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from forge.config import Settings, SourceSettings
-from forge.files import FileKind, OpenedFile, Problem, file_options, list_files
+from forge.files import FileKind, OpenedFile, file_options, list_files
 from forge.schema import ApiEntity, ApiError, ApiExample, Decision, Item
+from forge.stored_files import Problem
 
 MAX_SPEC_BYTES = 64 * 1024 * 1024
 _STEP = "parse_apis"

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from forge.config import Settings, SourceSettings
-from forge.files import FileKind, OpenedFile, Problem, file_options, list_files
+from forge.files import FileKind, OpenedFile, file_options, list_files
 from forge.schema import Decision, Item, Kind, Text
+from forge.stored_files import Problem
 from forge.text.encoding import UnknownEncodingError, decode
 from forge.text.licenses import spdx_of
 

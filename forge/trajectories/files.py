@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from forge.config import Settings, SourceSettings
-from forge.files import FileKind, OpenedFile, Problem, file_options, list_files
+from forge.files import FileKind, OpenedFile, file_options, list_files
 from forge.schema import Decision, Item, Trajectory, canonical_json
+from forge.stored_files import Problem
 from forge.trajectories.jsonl import read_trajectories
 
 _STEP = "parse_trajectories"

@@ -21,8 +21,9 @@ import forge.apis.files
 import forge.text.files
 import forge.trajectories.files
 from forge.config import ConfigurationError, Settings, SourceSettings, load_settings
-from forge.files import FileOptions, OpenedFile, Problem, file_options
+from forge.files import FileOptions, OpenedFile, file_options
 from forge.schema import ApiEntity, Decision, Item, Text, Trajectory
+from forge.stored_files import Problem
 
 READERS: dict[str, ModuleType] = {
     "api_doc": forge.apis.files,
@@ -64,7 +65,7 @@ def lines(*rows: object) -> bytes:
         ({"paths": ["x"], "kind": "poem"}, "sources.mine.options.kind: Input should be 'api_doc', 'trajectory'"),
         (
             {"paths": ["x"], "kind": "text", "txt_field": "a"},
-            "unknown key; allowed here: paths, kind, format",
+            "unknown key; allowed here: paths, ",
         ),
         ({"paths": [], "kind": "text"}, "sources.mine.options.paths"),
     ],

@@ -1,0 +1,1 @@
+"""HTML reference pages -> ApiEntity, one module a documentation generator."""
