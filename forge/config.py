@@ -172,6 +172,7 @@ DROP_REASONS = (
     "wrong_language",
     "not_agent",
     "not_retrieved",
+    "superseded",
 )
 
 
@@ -184,6 +185,10 @@ class MixSettings(_Section):
         description="A document that several reasons drop is counted under the first; duplicates come last.",
     )
     allowed_licenses: tuple[str, ...] = Field((), description="SPDX names whose documents may enter a release.")
+    unstated_license: Literal["analysis_only", "release"] = Field(
+        "analysis_only",
+        description="Documents whose source states no licence: kept for analysis and dropped by `mix`, or released.",
+    )
     reference_tokenizer: str = Field("smollm2", description="Artifact whose tokenizer counts tokens.")
     shard_bytes: Positive = Field(64 * 1024 * 1024, description="Text in one shard, about.")
     max_epochs: float = Field(
@@ -349,9 +354,23 @@ def checkout() -> Path:
     return Path(os.environ.get("FORGE_CHECKOUT") or Path(__file__).resolve().parent.parent)
 
 
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML lets a later key silently replace an equal one; a person who wrote both meant something else."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                line = key_node.start_mark.line + 1
+                raise yaml.YAMLError(f"key {key!r} stands twice in one mapping (line {line})")
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506  (a safe loader)
     except FileNotFoundError:
         raise ConfigurationError(f"{path}: this file is missing") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -62,8 +62,8 @@ def _integrity(pinned: PinnedLake, report: Mapping[str, Any], settings: Settings
     corpus = pinned.read("corpus", ["doc_id", "entity_key", "license"], only_night=True)
     ids = corpus["doc_id"].to_pylist()
     yield _at_most("corpus_repeated_documents", len(ids) - len(set(ids)), 0)
-    allowed = settings.corpus.mix.allowed_licenses
-    bad = sum(count for name, count in Counter(corpus["license"].to_pylist()).items() if license_reason(name, allowed))
+    mix = settings.corpus.mix
+    bad = sum(count for name, count in Counter(corpus["license"].to_pylist()).items() if license_reason(name, mix))
     yield _at_most("corpus_licenses_not_allowed", bad, 0)
     contaminated = set(pinned.read("contamination", ["doc_id"])["doc_id"].to_pylist())
     yield _at_most("corpus_contaminated", len(contaminated.intersection(ids)), 0)

@@ -75,6 +75,7 @@ def build_report(lake: Lake, versions: Mapping[str, int], night: str) -> dict[st
         "entities": pc.count_distinct(entities["entity_key"]).as_py(),
         "entities_in_corpus": len(set(corpus["entity_key"].to_pylist()) - {None}),
         "entities_by_source": dict(sorted(Counter(entities["source"].to_pylist()).items())),
+        "versions": _versions(entities),
         "documents": {kind: _rows(corpus, "kind", kind).num_rows for kind in KINDS},
         "tokens": {kind: _tokens(_rows(corpus, "kind", kind)) for kind in KINDS},
         "domain_tokens": {domain: _tokens(_rows(corpus, "domain", domain)) for domain in DOMAINS},
@@ -93,6 +94,16 @@ def build_report(lake: Lake, versions: Mapping[str, int], night: str) -> dict[st
         },
         "funnel": _funnel(pinned, corpus),
         "tables": dict(sorted(versions.items())),
+    }
+
+
+def _versions(entities: pa.Table) -> dict[str, int]:
+    """``entities_with_several``: APIs that more than one row describes (versions, mirrors); ``superseded_rows``: the
+    rows that another one of the same API stands for."""
+    rows = Counter(entities["entity_key"].to_pylist())
+    return {
+        "entities_with_several": sum(1 for count in rows.values() if count > 1),
+        "superseded_rows": entities.num_rows - len(rows),
     }
 
 

@@ -500,6 +500,16 @@ TABLES: Mapping[str, pa.Schema] = {
         source_uri=_TEXT,
         partition_key=_TEXT,
     ),
+    "entity_versions": _schema(
+        entity_key=_TEXT,
+        version=_TEXT,
+        source=_TEXT,
+        item_id=_TEXT,
+        source_uri=_TEXT,
+        versions=pa.list_(pa.struct([("version", _TEXT), ("mirror", _TEXT), ("source", _TEXT), ("license", _TEXT)])),
+        state=_TEXT,
+        partition_key=_TEXT,
+    ),
     "trajectories": _schema(
         trajectory_id=_TEXT,
         task=_TEXT,

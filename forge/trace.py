@@ -92,7 +92,7 @@ def trace_document(lake: Lake, runs: Path, prefix: str) -> dict[str, Any]:
 
     Keys: ``document`` (with ``head``, the beginning of the text), ``sources``, ``items``, ``decisions`` (its own and
     those of its items, newest night first), ``signals``, ``duplicates``, ``contamination``, ``neighbours``,
-    ``releases``, ``checkpoints``, ``removals``. Raises :class:`UnknownDocument`.
+    ``versions`` (of the document's API), ``releases``, ``checkpoints``, ``removals``. Raises :class:`UnknownDocument`.
     """
     doc_id = document_id(lake, prefix)
     only = {doc_id}
@@ -112,6 +112,7 @@ def trace_document(lake: Lake, runs: Path, prefix: str) -> dict[str, Any]:
         "duplicates": _duplicates(lake, doc_id),
         "contamination": rows_matching(lake, "contamination", "doc_id", only).to_pylist(),
         "neighbours": _neighbours(lake, doc_id),
+        "versions": _versions(lake, document["entity_key"]),
         "releases": _releases(lake, doc_id),
         "checkpoints": _checkpoints(runs, doc_id),
         "removals": [removal.row() for removal in removals(lake) if applies_to(removal, doc_id, places)],
@@ -154,6 +155,13 @@ def _duplicates(lake: Lake, doc_id: str) -> dict[str, Any] | None:
     )
     ids: list[str] = sorted(members["doc_id"].to_pylist())
     return {**row, "is_survivor": row["survivor_id"] == doc_id, "members": ids[:MAX_LISTED], "size": len(ids)}
+
+
+def _versions(lake: Lake, entity_key: str | None) -> dict[str, Any] | None:
+    """All versions and mirrors of the API, newest first, and the one that stands for it."""
+    rows = [] if entity_key is None else rows_matching(lake, "entity_versions", "entity_key", {entity_key}).to_pylist()
+    newest: dict[str, Any] | None = max(rows, key=lambda row: str(row["partition_key"]), default=None)
+    return newest if newest is not None and newest["state"] == "present" else None
 
 
 def _neighbours(lake: Lake, doc_id: str) -> dict[str, list[dict[str, Any]]]:

@@ -22,6 +22,7 @@ JOBS = (
     "crawl",
     "extract_web",
     "parse_apis",
+    "elect_versions",
     "parse_trajectories",
     "read_texts",
     "render",
@@ -48,7 +49,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m spark_jobs", description=__doc__)
     parser.add_argument("jobs", nargs="+", choices=JOBS, metavar="JOB", help=", ".join(JOBS))
     parser.add_argument("--partition-key", required=True, help="the night, for instance 2026-11-21")
-    parser.add_argument("--profile", default=None, help="demo, local, cluster (default: FORGE_PROFILE, else demo)")
+    parser.add_argument(
+        "--profile", default=None, help="demo, local, full, cluster (default: FORGE_PROFILE, else demo)"
+    )
     parser.add_argument("--run-id", default="manual", help="who runs it; recorded in the release")
     options = parser.parse_args(arguments)
     try:

@@ -16,6 +16,7 @@ READS = (
     "fetches",
     "source_items",
     "api_entities",
+    "entity_versions",
     "trajectories",
     "web_pages",
     "texts",
@@ -58,6 +59,7 @@ def settings(found: Settings) -> object:
     return [
         found.corpus.gates,
         found.corpus.mix.allowed_licenses,
+        found.corpus.mix.unstated_license,
         found.corpus.classifier.threshold,
         found.enabled_sources(),
     ]

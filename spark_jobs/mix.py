@@ -15,17 +15,18 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from forge.config import Settings
-from forge.mixture.eligibility import license_reason
+from forge.mixture.eligibility import LICENSE_RANK, license_reason
 from forge.mixture.recipe import STAGES_OF_KIND, domain_weights
 from forge.schema import CHAT_FORM, DOMAIN_OF_KIND
 from forge.text.language import JUDGED_KINDS
+from spark_jobs.elect_versions import elections
 from spark_jobs.job import Context, Data, Job, Sharded
 
-_LICENSE_RANK = {None: 0, "license_not_allowed": 1, "license_not_stated": 2}
 _READS = (
     "documents",
     "document_sources",
     "source_items",
+    "entity_versions",
     "signals",
     "duplicates",
     "neighbours",
@@ -38,9 +39,9 @@ def _provenance(context: Context) -> DataFrame:
     """One row a document: its best-licensed current source, and whether any of its places was asked to be removed."""
     sources = context.current("document_sources", ["doc_id", "source", "item_id", "uri", "license"])
     licenses = [row.license for row in sources.select("license").distinct().collect()]
-    allowed = context.settings.corpus.mix.allowed_licenses
+    mix = context.settings.corpus.mix
     verdicts = [
-        (name or "", _LICENSE_RANK[reason], reason) for name in licenses for reason in [license_reason(name, allowed)]
+        (name or "", LICENSE_RANK[reason], reason) for name in licenses for reason in [license_reason(name, mix)]
     ]
     ranks = context.spark.createDataFrame(
         verdicts or [("", 2, "license_not_stated")], "license string, rank int, license_reason string"
@@ -54,12 +55,20 @@ def _provenance(context: Context) -> DataFrame:
         else:
             removed = removed | (F.col(removal["selector"]) == removal["value"])
     best = F.struct("rank", "source", "item_id", "uri", "license", "license_reason")
+    elected = elections(context).select(
+        "source", "item_id", F.col("source_uri").alias("uri"), F.lit(True).alias("elected")
+    )
     return (
         sources.withColumn("removed", removed)
         .join(F.broadcast(ranks), "license")
+        .join(elected.distinct(), ["source", "item_id", "uri"], "left")
         .groupBy("doc_id")
-        .agg(F.min(best).alias("best"), F.max("removed").alias("removed"))
-        .select("doc_id", "removed", "best.source", "best.item_id", "best.license", "best.license_reason")
+        .agg(
+            F.min(best).alias("best"),
+            F.max("removed").alias("removed"),
+            F.max(F.coalesce("elected", F.lit(False))).alias("elected"),
+        )
+        .select("doc_id", "removed", "elected", "best.source", "best.item_id", "best.license", "best.license_reason")
     )
 
 
@@ -109,6 +118,8 @@ def _judged(context: Context) -> DataFrame:
             F.lit(""),
         ),
         "not_retrieved": (is_web & F.col("neighbour_score").isNull(), F.lit(None), F.lit("")),
+        # A newer version, or the API itself where this is a mirror's text, stands for the entity.
+        "superseded": ((F.col("kind") == "api_doc") & ~F.col("elected"), F.lit(None), F.col("entity_key")),
     }
     order = [name for name in corpus.mix.drop_precedence if name in tests]
     first = [

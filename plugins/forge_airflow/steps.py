@@ -22,8 +22,9 @@ RELEASE = Asset("release", uri="x-forge://release", group="corpus")
 CORPUS_STEPS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "crawl": (("crawl", "extract_web"), "Fetch the web sites in rounds, robots obeyed, into WARC; extract text."),
     "read": (
-        ("parse_apis", "parse_trajectories", "read_texts"),
-        "Read API documentation, agent trajectories, code and general text of items that are new or changed.",
+        ("parse_apis", "parse_trajectories", "read_texts", "elect_versions"),
+        "Read API documentation, agent trajectories, code and general text of items that are new or changed; elect the "
+        "version that stands for each API.",
     ),
     "render": (("render",), "Render entities, episodes and pages into documents, whose id is their content."),
     "judge": (

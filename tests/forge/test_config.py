@@ -94,10 +94,15 @@ def test_a_file_that_is_no_yaml_or_no_mapping_is_named(conf: Path) -> None:
     assert "corpus.yaml: expected a mapping of keys at the top, found list" in refusal(conf)
 
 
+def test_a_key_that_stands_twice_is_an_error(conf: Path) -> None:
+    (conf / "corpus.yaml").write_text("crawl:\n  rounds: 1\n  rounds: 2\n")
+    assert "corpus.yaml: not valid YAML: key 'rounds' stands twice in one mapping (line 3)" in refusal(conf)
+
+
 def test_an_unknown_profile_lists_the_known_ones(conf: Path) -> None:
     message = refusal(conf, "production")
     assert "profile 'production'" in message
-    assert "cluster, demo, local" in message
+    assert "cluster, demo, full, local" in message
 
 
 def test_the_environment_overrides_and_is_named_when_it_is_wrong(conf: Path) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import gzip
 import importlib
 import random
+import re
 from collections import Counter
 from pathlib import Path
 
 import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from pyspark.sql import SparkSession
 
@@ -23,8 +26,8 @@ from spark_jobs.job import Context, execute
 pytestmark = pytest.mark.spark
 FIRST, SECOND = "2026-11-20", "2026-11-21"
 JOBS = (
-    "parse_apis", "parse_trajectories", "read_texts", "render", "measure", "deduplicate", "decontaminate", "retrieve",
-    "mix", "audit", "publish",
+    "parse_apis", "parse_trajectories", "read_texts", "elect_versions", "render", "measure", "deduplicate",
+    "decontaminate", "retrieve", "mix", "audit", "publish",
 )  # fmt: skip
 
 
@@ -147,12 +150,27 @@ def module(number: int) -> str:
     )
 
 
+def catalogue(version: str) -> bytes:
+    """Three functions at one version."""
+    return b"\n".join(
+        orjson.dumps(
+            {"name": f"translate_{noun}", "provider": "example.com", "service": "words", "version": version,
+             "description": f"Translates the word {noun}, as it was said in version {version} of the dictionary.",
+             "parameters": {"type": "object", "properties": {"language": {
+                 "type": "string", "description": "The language to translate into, by its English name."}}}}
+        )
+        for noun in NOUNS[:3]
+    )  # fmt: skip
+
+
 def inputs(folder: Path) -> None:
     """A user's files, good ones and bad ones."""
-    for name in ("apis", "episodes", "articles", "modules"):
+    for name in ("apis", "catalogue", "episodes", "articles", "modules"):
         (folder / name).mkdir(parents=True)
     (folder / "apis/alpha.json").write_bytes(specification("alpha", 8))
     (folder / "apis/beta.json").write_bytes(specification("beta", 5))
+    for version in ("1.9", "1.10"):
+        (folder / f"catalogue/{version}.jsonl").write_bytes(catalogue(version))
     (folder / "apis/broken.json").write_bytes(b'{"openapi": "3.0.0", "paths": {')
     (folder / "episodes/one.jsonl").write_bytes(
         b"\n".join([*(episode(number) for number in range(12)), b'{"messages": [', b'{"messages": []}'])
@@ -174,6 +192,7 @@ def with_sources(settings: Settings, folder: Path, **gates: object) -> Settings:
 
     sources = {
         "apis": source("api_doc", "apis/*.json"),
+        "catalogue": source("api_doc", "catalogue/*.jsonl"),
         "episodes": source("trajectory", "episodes/*"),
         "articles": source("text", "articles/*.txt"),
         "modules": source("code", "modules/*.py"),
@@ -188,6 +207,12 @@ def run_night(settings: Settings, spark: SparkSession, night: str, run_id: str =
     """Run all jobs; the names of those that did something."""
     context = Context(Lake.of(settings), settings, night, run_id, lambda: spark)
     return [name for name in JOBS if execute(importlib.import_module(f"spark_jobs.{name}").JOB, context)]
+
+
+def versions_said(corpus: pa.Table) -> set[str]:
+    """The versions of the catalogue that the corpus' texts speak of."""
+    texts = " ".join(corpus.filter(pc.equal(corpus["source"], "catalogue"))["text"].to_pylist())
+    return set(re.findall(r"in version (1\.\d+) of", texts))
 
 
 def test_nights(settings: Settings, spark: SparkSession, tmp_path: Path) -> None:
@@ -206,7 +231,8 @@ def test_nights(settings: Settings, spark: SparkSession, tmp_path: Path) -> None
     assert {reason for source, reason in reasons if source == "articles"} == {"empty_file", "unknown_encoding"}
     assert any(source == "episodes" and "truncated" in reason for source, reason in reasons)
     report = first.report
-    assert report["entities"] == 13
+    assert report["entities"] == 16
+    assert (report["versions"]["entities_with_several"], report["versions"]["superseded_rows"]) == (3, 3)
     assert all(report["tokens"][kind] > 0 for kind in ("api_doc", "trajectory", "code", "text"))
     assert [funnel_error(step) for step in report["funnel"]] == [0] * len(report["funnel"])
     assert all(gate["passed"] is not False for gate in first.gates)
@@ -214,6 +240,12 @@ def test_nights(settings: Settings, spark: SparkSession, tmp_path: Path) -> None
     corpus = lake.read("corpus")
     assert corpus["doc_id"].to_pylist() == sorted(corpus["doc_id"].to_pylist())
     assert set(corpus["license"].to_pylist()) == {"MIT"}
+    # Of two versions the newer one stands for the API; the table knows both.
+    assert versions_said(corpus) == {"1.10"}
+    elected = {row["entity_key"]: row for row in lake.read("entity_versions").to_pylist()}
+    one = elected["example.com/words/translate_river"]
+    assert (one["version"], [entry["version"] for entry in one["versions"]]) == ("1.10", ["1.10", "1.9"])
+    assert sum(row["reason"] == "superseded" for row in lake.read("decisions", step="mix").to_pylist()) > 0
 
     # Again: nothing to do, and nothing new to announce.
     assert run_night(settings, spark, FIRST) == []
@@ -221,14 +253,18 @@ def test_nights(settings: Settings, spark: SparkSession, tmp_path: Path) -> None
     # The next night reads what changed, and nothing else.
     (folder / "apis/beta.json").write_bytes(specification("beta", 6))
     (folder / "articles/03.txt").unlink()
+    (folder / "catalogue/1.10.jsonl").unlink()
     run_night(settings, spark, SECOND)
     second = release_of(lake)
     assert second.parent == first.release_id
-    assert second.report["entities"] == 14
+    assert second.report["entities"] == 17
+    assert versions_said(lake.read("corpus", partition_key=SECOND)) == {"1.9"}  # the older text is back
+    assert lake.read("entity_versions", partition_key=SECOND).num_rows == 3 + 1  # what changed, and beta's new one
     fresh = lake.read("source_items", partition_key=SECOND).to_pylist()
     assert {(row["source"], row["item_id"].rsplit("/", 1)[-1], row["state"]) for row in fresh} == {
         ("apis", "beta.json", "present"),
         ("articles", "03.txt", "removed"),
+        ("catalogue", "1.10.jsonl", "removed"),
     }
     texts = lake.read("corpus", ["text"], partition_key=SECOND)["text"].to_pylist()
     assert not any(article(3) in text for text in texts)
@@ -243,10 +279,12 @@ def test_nights(settings: Settings, spark: SparkSession, tmp_path: Path) -> None
     # With the first night's files back in place, the first night has nothing to do; no other night is touched.
     (folder / "apis/beta.json").write_bytes(specification("beta", 5))
     (folder / "articles/03.txt").write_text(article(3))
+    (folder / "catalogue/1.10.jsonl").write_bytes(catalogue("1.10"))
     assert run_night(settings, spark, FIRST) == []
     assert lake.read("corpus", partition_key=SECOND)["text"].to_pylist() == texts
     (folder / "apis/beta.json").write_bytes(specification("beta", 6))
     (folder / "articles/03.txt").unlink()
+    (folder / "catalogue/1.10.jsonl").unlink()
 
     # A removal is honoured by the next release, with its reason.
     victim = lake.read("corpus", ["doc_id", "kind"], partition_key=SECOND).to_pylist()[0]["doc_id"]
@@ -261,7 +299,7 @@ def test_nights(settings: Settings, spark: SparkSession, tmp_path: Path) -> None
     # A failed gate publishes nothing; the previous release stays current.
     strict = with_sources(settings, folder, min_entities=1000)
     current = release_of(lake).release_id
-    with pytest.raises(GateFailed, match="entities is 14"):
+    with pytest.raises(GateFailed, match="entities is 17"):
         run_night(strict, spark, SECOND)
     assert release_of(lake).release_id == current
 
