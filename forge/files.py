@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import orjson
 import pyarrow as pa
+from pydantic import Field
 
 from forge.config import Settings, SourceSettings, source_options
 from forge.schema import Item, is_deeper_than
@@ -40,19 +41,18 @@ _FORMAT_OF_SUFFIX: Mapping[str, FileFormat] = {
 class FileOptions(StoredFilesOptions):
     """Options of a source of type ``files``.
 
-    The ``_field`` options name columns of JSON Lines and Parquet rows of kinds text and code. ``max_row_bytes`` bounds
-    one line, one row or one text file.
+    The ``_field`` options name columns of JSON Lines and Parquet rows of kinds text and code.
     """
 
-    kind: FileKind
-    format: Literal["auto", "jsonl", "parquet", "text", "openapi"] = "auto"
-    text_field: str = "text"
-    id_field: str | None = None
-    title_field: str | None = None
-    uri_field: str | None = None
-    license_field: str | None = None
-    language: str = ""
-    max_row_bytes: Size = 16 * 1024 * 1024
+    kind: FileKind = Field(description="api_doc, trajectory, text or code")
+    format: Literal["auto", "jsonl", "parquet", "text", "openapi"] = Field("auto", description="auto: by the suffix")
+    text_field: str = Field("text", description="column of a row's text")
+    id_field: str | None = Field(None, description="column of a row's id; default: its number")
+    title_field: str | None = Field(None, description="column of a row's title")
+    uri_field: str | None = Field(None, description="column of a row's address")
+    license_field: str | None = Field(None, description="column of a row's licence; it goes before the source's")
+    language: str = Field("", description="of code, or of the text; default: by the suffix")
+    max_row_bytes: Size = Field(16 * 1024 * 1024, description="of one line, one row or one text file")
 
 
 class _UnusableFileError(Exception):

@@ -135,12 +135,12 @@ def _print_judgements(found: Mapping[str, Any]) -> None:
         print_table("Members", ("doc_id",), [(member,) for member in duplicates["members"]])
     versions = found["versions"]
     if versions and len(versions["versions"]) > 1:
-        rows = [
+        known = [
             (entry["version"] or "-", entry["mirror"], entry["source"], entry["license"])
             for entry in versions["versions"]
         ]
         say(f"Version that stands for this API: {versions['version'] or '-'} ({versions['source']})")
-        print_table("Versions of this API, newest first", ("version", "mirror", "source", "licence"), rows)
+        print_table("Versions of this API, newest first", ("version", "mirror", "source", "licence"), known)
     hits = [(row["benchmark"], row["item"], row["method"], row["evidence"]) for row in found["contamination"]]
     print_table("Contamination", ("benchmark", "item", "method", "evidence"), hits)
     seeds = [(row["seed_id"], row["rank"], row["score"]) for row in found["neighbours"]["seeds"]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from forge.artifacts import artifact_path
 from forge.config import ConfigurationError, Settings, SourceSettings, source_options
@@ -16,20 +16,17 @@ from forge.crawl.urls import Site, canonical_uri, host_of
 class WebsiteOptions(BaseModel):
     """Options of a source of type ``website``.
 
-    A real site: ``url``, its first page, and ``scope``, the folder that bounds the crawl (default: the whole host).
-    A mirror of the source's artifact: ``folder``, a pattern that finds its root; ``start``, its first page; and
-    ``public_uri``, the address that its pages are known by. ``role`` ("api" or "other") says what the site
-    is about, for the gates.
+    A real site has a ``url``; a mirror of the source's artifact, served on loopback, a ``folder``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    url: str = ""
-    scope: str = ""
-    folder: str = "."
-    start: str = "index.html"
-    public_uri: str = ""
-    role: str = ""
+    url: str = Field("", description="first page of a real site")
+    scope: str = Field("", description="folder that bounds the crawl of a real site; default: the whole host")
+    folder: str = Field(".", description="pattern that finds the root of a mirror below the artifact")
+    start: str = Field("index.html", description="first page of a mirror")
+    public_uri: str = Field("", description="address that a mirror's pages are known by")
+    role: str = Field("", description="api or other: what the site is about, for the filter gate")
 
 
 @contextmanager

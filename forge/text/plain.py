@@ -1,9 +1,4 @@
-"""General text in files: plain text (also gzipped), HTML and Mallard pages. An item is one file.
-
-Options: ``paths``, patterns below the artifact when the source names one, else below the checkout; ``public_uri``, a
-prefix for the stored URIs; ``max_part_characters``: a longer plain text is cut at paragraph ends into texts of about
-that size (default 20,000); ``max_file_bytes`` (default 64 MiB, also after decompression).
-"""
+"""General text in files: plain text (also gzipped), HTML and Mallard pages. An item is one file."""
 
 from __future__ import annotations
 
@@ -11,7 +6,6 @@ import hashlib
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -32,10 +26,12 @@ class PlainTextOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    paths: tuple[str, ...] = Field(min_length=1)
-    public_uri: str = ""
-    max_part_characters: Annotated[int, Field(ge=1000)] = 20_000
-    max_file_bytes: Annotated[int, Field(gt=0)] = 64 * 1024 * 1024
+    paths: tuple[str, ...] = Field(
+        min_length=1, description="globs, below the artifact when the source names one, else below the checkout"
+    )
+    public_uri: str = Field("", description="what stands before a path in stored URIs")
+    max_part_characters: int = Field(20_000, ge=1000, description="a longer plain text is cut at paragraph ends")
+    max_file_bytes: int = Field(64 * 1024 * 1024, gt=0, description="also after decompression")
 
 
 class _UnusableFileError(Exception):

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution
 from importlib.util import decode_source
 from pathlib import Path, PurePosixPath
-from typing import Annotated
 from urllib.parse import quote
 
 from pydantic import Field
@@ -48,8 +47,8 @@ _HEAD_BYTES = 1000
 class PythonCodeOptions(DistributionChoice):
     """Options of a source of type ``python_code``."""
 
-    max_file_bytes: Annotated[int, Field(gt=0)] = 200_000
-    min_file_bytes: Annotated[int, Field(ge=0)] = 300
+    max_file_bytes: int = Field(200_000, gt=0, description="larger files are data, or generated")
+    min_file_bytes: int = Field(300, ge=0, description="smaller files teach nothing")
 
 
 @dataclass(frozen=True, slots=True)
