@@ -178,8 +178,8 @@ _NUMBERS = frozenset({"double", "float", "gdouble", "gfloat", "qreal", "long dou
 _BOOLEANS = frozenset({"bool", "boolean", "gboolean", "_Bool", "Boolean"})
 _STRINGS = frozenset(
     {
-        "const char *", "const gchar *", "String", "java.lang.String", "std::string", "string", "QString", "CharSequence",
-        "Glib::ustring", "ustring", "std::string_view", "StringRef", "QStringView",
+        "const char *", "const gchar *", "String", "java.lang.String", "std::string", "string", "QString",
+        "CharSequence", "Glib::ustring", "ustring", "std::string_view", "StringRef", "QStringView",
     }
 )  # fmt: skip
 
@@ -264,9 +264,7 @@ def _returned(before: str) -> tuple[tuple[str, ...], str]:
     modifiers: list[str] = []
     rest = before.strip()
     while rest:
-        if rest.startswith("template") and (end := _angle_end(rest)):
-            modifiers.append(_type_text(rest[:end]))
-        elif rest.startswith("<") and (end := _angle_end(rest)):
+        if rest.startswith(("template", "<")) and (end := _angle_end(rest)):
             modifiers.append(_type_text(rest[:end]))
         elif match := re.match(r"\[\[[^\]]*\]\]|\[[\w ,]+\]|@[\w.]+(?:\([^)]*\))?|[\w$]+", rest):
             word = match.group()

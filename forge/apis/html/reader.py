@@ -9,21 +9,24 @@ index, a tutorial) yields nothing, which is no loss: only what cannot be read is
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Literal
 
 from pydantic import Field
 
+from forge.apis.html.inventory import InventoryError, read_inventory
 from forge.apis.html.page import Page
 from forge.config import Settings, SourceSettings, source_options
 from forge.schema import ApiEntity, Decision, Item
 from forge.stored_files import Problem, StoredFile, StoredFilesOptions, list_stored_files
 from forge.text.encoding import UnknownEncodingError, decode
-from forge.text.html import MAX_NESTED_TAGS, nesting
 
 STEP = "parse_apis"
-MAX_PAGE_BYTES = 32 * 1024 * 1024
+_NAME = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,1000}")
+MAX_PAGE_BYTES = 16 * 1024 * 1024
+"""Of one page: a tree takes up to forty times its text. The largest that was seen, an index, has 13 million."""
 
 Generator = Literal[
     "sphinx", "javadoc", "rustdoc", "doxygen", "gtk_doc", "haddock", "scaladoc", "cppreference", "qdoc", "generic"
@@ -47,7 +50,9 @@ class HtmlReferenceOptions(StoredFilesOptions):
     """Options of a source of type ``html_reference``."""
 
     provider: str = Field(min_length=1, description="the language or system: python, java, rust, c, cpp, haskell ...")
-    service: str = Field(min_length=1, description="the library that the site documents")
+    service: str = Field(
+        min_length=1, description="the library that the site documents; {folder}: the first folder of a page's path"
+    )
     version: str = Field("", description="of the library")
     root: str = Field("", description="folder of the site below the artifact or checkout; page paths begin below it")
     public_uri: str = Field("", description="what stands before a page's path in stored URIs")
@@ -60,27 +65,18 @@ def list_items(name: str, source: SourceSettings, settings: Settings) -> Iterato
 
 
 def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterator[ApiEntity | Decision]:
-    """What one page documents, or a decision: oversized, unknown_encoding, too_deeply_nested, malformed_page."""
+    """What one page documents, or a decision: oversized, unknown_encoding, too_deeply_nested, malformed_page,
+    malformed_inventory. A Sphinx inventory (``objects.inv``) is checked and gives nothing: names without a text."""
     options = source_options(HtmlReferenceOptions, item.source, source)
     file = StoredFile(item, options, settings)
     content = file.problem() or file.whole(MAX_PAGE_BYTES)
     if isinstance(content, Problem):
         yield content.decision(item, STEP)
         return
-    try:
-        html, _ = decode(content, from_html=True)
-    except UnknownEncodingError as error:
-        yield Problem("", "unknown_encoding", str(error)).decision(item, STEP)
-        return
-    if (depth := nesting(html)) > MAX_NESTED_TAGS:
-        detail = f"elements nested {depth} deep, at most {MAX_NESTED_TAGS} are parsed"
-        yield Problem("", "too_deeply_nested", detail).decision(item, STEP)
-        return
-    path = item.item_id.removeprefix(options.root).lstrip("/")
-    page = Page(path, html)
+    path = file.path.as_posix().removeprefix(options.root).lstrip("/")
     bare = ApiEntity(
         provider=options.provider,
-        service=options.service,
+        service=options.service.replace("{folder}", path.partition("/")[0]),
         name="",
         version=options.version,
         entity_type="function",
@@ -93,9 +89,39 @@ def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterato
         item_id=item.item_id,
         source_uri=options.public_uri + path,
     )
-    found = generator_of(page, options.generator)
-    if found is not None:
-        yield from found.entities(page, bare)
+    for found in entities(content, path, bare, options.generator):
+        yield found.decision(item, STEP) if isinstance(found, Problem) else found
+
+
+def entities(
+    content: bytes, path: str, bare: ApiEntity, generator: Generator | Literal["auto"] = "auto"
+) -> Iterator[ApiEntity | Problem]:
+    """What the page (or inventory) at ``path`` below the site's root documents; a problem, if there is one, is last."""
+    if path.endswith("objects.inv"):
+        try:
+            read_inventory(content)
+        except InventoryError as error:
+            yield Problem("", "malformed_inventory", str(error))
+        return
+    try:
+        html, _ = decode(content, from_html=True)
+    except UnknownEncodingError as error:
+        yield Problem("", "unknown_encoding", str(error))
+        return
+    page = Page(path, html)
+    if (refusal := page.refusal()) is not None:
+        yield Problem("", *refusal)
+        return
+    seen: set[str] = set()
+    try:
+        module = generator_of(page, generator)
+        for entity in module.entities(page, bare) if module is not None else ():
+            # A page that says the same name twice is told once; keys of more than a line are no names.
+            if entity.entity_key not in seen and _NAME.fullmatch(entity.name):
+                seen.add(entity.entity_key)
+                yield entity
+    except Exception as error:  # noqa: BLE001  (markup of any shape; what was read of the page before stays)
+        yield Problem("", "malformed_page", f"after {len(seen)} entries: {type(error).__name__}: {error}")
 
 
 def generator_of(page: Page, stated: Generator | Literal["auto"] = "auto") -> ModuleType | None:
