@@ -205,6 +205,48 @@ def entity_from_row(row: Mapping[str, Any]) -> ApiEntity:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """One call of an API in real code. ``path`` is the public dotted name that is called, ``snippet`` Python source
+    that stands alone, ``calls`` every resolved path in it, sorted. A lower ``score`` is a clearer snippet."""
+
+    path: str
+    snippet: str
+    calls: Sequence[str]
+    score: float
+    license: str
+    source: str
+    item_id: str
+    source_uri: str
+
+    def row(self, partition_key: str) -> dict[str, Any]:
+        return {
+            "path": self.path,
+            "snippet": self.snippet,
+            "calls": list(self.calls),
+            "score": self.score,
+            "license": self.license,
+            "source": self.source,
+            "item_id": self.item_id,
+            "source_uri": self.source_uri,
+            "partition_key": partition_key,
+        }
+
+
+def usage_from_row(row: Mapping[str, Any]) -> Usage:
+    """The inverse of :meth:`Usage.row`."""
+    return Usage(
+        path=row["path"],
+        snippet=row["snippet"],
+        calls=tuple(row["calls"]),
+        score=row["score"],
+        license=row["license"],
+        source=row["source"],
+        item_id=row["item_id"],
+        source_uri=row["source_uri"],
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class ToolCall:
     """One call of a tool. ``call_id`` is None where the source gives none; ``arguments`` is never a string."""
 
@@ -508,6 +550,17 @@ TABLES: Mapping[str, pa.Schema] = {
         source_uri=_TEXT,
         versions=pa.list_(pa.struct([("version", _TEXT), ("mirror", _TEXT), ("source", _TEXT), ("license", _TEXT)])),
         state=_TEXT,
+        partition_key=_TEXT,
+    ),
+    "usages": _schema(
+        path=_TEXT,
+        snippet=_TEXT,
+        calls=pa.list_(_TEXT),
+        score=_FLOAT,
+        license=_TEXT,
+        source=_TEXT,
+        item_id=_TEXT,
+        source_uri=_TEXT,
         partition_key=_TEXT,
     ),
     "trajectories": _schema(
