@@ -112,10 +112,12 @@ def entities(
     if (refusal := page.refusal()) is not None:
         yield Problem("", *refusal)
         return
+    module = generator_of(page, generator)
+    if module is None:
+        return
     seen: set[str] = set()
     try:
-        module = generator_of(page, generator)
-        for entity in module.entities(page, bare) if module is not None else ():
+        for entity in module.entities(page, bare):
             # A page that says the same name twice is told once; keys of more than a line are no names.
             if entity.entity_key not in seen and _NAME.fullmatch(entity.name):
                 seen.add(entity.entity_key)

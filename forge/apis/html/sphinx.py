@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from selectolax.lexbor import LexborNode
 
 from forge.apis.html.declarations import parameters_schema, parse_declaration, returns_schema
+from forge.apis.html.examples import take_examples
 from forge.apis.html.page import Page
 from forge.apis.html.python_signatures import parse_signature, signatures_schema
-from forge.apis.html.sphinx_fields import Fields, take_examples, take_fields
+from forge.apis.html.sphinx_fields import Fields, take_fields
 from forge.apis.html.text import children_of, line_of, prose_of, remove
 from forge.schema import ApiEntity, ApiExample
 from forge.text.markup import first_sentence
@@ -49,11 +50,12 @@ def entities(page: Page, bare: ApiEntity) -> Iterator[ApiEntity]:
     if "<dl" not in page.html:
         return
     remove(page.tree, _NOT_CONTENT)
+    modules = _modules(page)
     described = [(node, stated) for node in page.tree.css("dl") if (stated := _kind(node)) is not None]
     found: list[list[ApiEntity]] = []
     for node, (domain, kind) in reversed(described):
         # Members come after their class: each is read, then taken out of the text of what holds it.
-        found.append(list(_read(node, domain, kind, bare)))
+        found.append(list(_read(node, domain, kind, bare, modules)))
         node.decompose()
     for group in reversed(found):
         yield from group
@@ -78,11 +80,17 @@ class _Heading:
     signatures: tuple[str, ...]
 
 
-def _read(node: LexborNode, domain: str, kind: str, bare: ApiEntity) -> Iterator[ApiEntity]:
+def _modules(page: Page) -> tuple[str, ...]:
+    """The modules that are described here and whose names begin with an underscore, which ids cannot."""
+    nodes = page.tree.css("[id^=module-_]")
+    return tuple((node.attributes.get("id") or "").removeprefix("module-") for node in nodes)
+
+
+def _read(node: LexborNode, domain: str, kind: str, bare: ApiEntity, modules: tuple[str, ...]) -> Iterator[ApiEntity]:
     headings: list[_Heading] = []
     for child in children_of(node):
         if child.tag == "dt":
-            _add_heading(headings, child, domain)
+            _add_heading(headings, child, domain, modules)
         elif child.tag == "dd" and headings:
             yield from _described(headings, child, domain, kind, bare)
             headings = []
@@ -90,21 +98,27 @@ def _read(node: LexborNode, domain: str, kind: str, bare: ApiEntity) -> Iterator
         yield from _described(headings, None, domain, kind, bare)
 
 
-def _add_heading(headings: list[_Heading], dt: LexborNode, domain: str) -> None:
+def _add_heading(headings: list[_Heading], dt: LexborNode, domain: str, modules: tuple[str, ...]) -> None:
     text = line_of(dt)
     anchor = (dt.attributes.get("id") or "").strip()
     if anchor:
-        headings.append(_Heading(anchor, _name(dt, anchor, domain), (text,)))
+        headings.append(_Heading(anchor, _name(dt, anchor, domain, modules), (text,)))
     elif headings:
         last = headings[-1]
         headings[-1] = replace(last, signatures=(*last.signatures, text))
 
 
-def _name(dt: LexborNode, anchor: str, domain: str) -> str:
-    """The full name, as users write it. Ids of Python objects are the names; those of C and C++ are mangled."""
+def _name(dt: LexborNode, anchor: str, domain: str, modules: tuple[str, ...]) -> str:
+    """The full name, as users write it. Ids of Python objects are the names, but for underscores at their beginning;
+    those of C have a prefix, those of C++ are mangled."""
+    written = "".join(line_of(part) for part in dt.css(".descclassname, .descname"))
     if domain == "cpp" or anchor.startswith("_CPP"):
-        written = "".join(line_of(part) for part in dt.css(".descclassname, .descname"))
         return _demangled(anchor) or written or anchor
+    if written.startswith("_") and written.lstrip("_") == anchor:
+        return written
+    for module in modules:
+        if anchor.startswith(module.lstrip("_") + "."):
+            return module + anchor.removeprefix(module.lstrip("_"))
     return anchor.removeprefix("c.")
 
 
@@ -132,13 +146,15 @@ def _described(
 ) -> Iterator[ApiEntity]:
     """One entity a name, all with the same text."""
     fields = Fields()
-    prose = ""
+    prose = summary = ""
     examples: tuple[ApiExample, ...] = ()
     if dd is not None:
         fields = take_fields(dd)
         bare_names = {heading.name.replace("::", ".").rpartition(".")[2] for heading in headings}
-        examples = take_examples(dd, bare_names)
+        examples, left = take_examples(children_of(dd), bare_names)
+        paragraph = next((child for child in left if child.tag == "p"), None)
         prose = prose_of(dd)
+        summary = first_sentence(prose if paragraph is None else prose_of(paragraph))
     for heading in headings:
         language = domain or ("c" if heading.anchor.startswith("c.") else "py")
         base = replace(
@@ -148,7 +164,7 @@ def _described(
             entity_type=_TYPES[kind],
             declaration="\n".join(heading.signatures),
             description=prose,
-            summary=first_sentence(prose),
+            summary=summary,
             errors=fields.errors,
             examples=examples,
             source_uri=f"{bare.source_uri}#{heading.anchor}",

@@ -1,21 +1,18 @@
-"""What stands apart in the text of a Sphinx object description: its field list (parameters, returned value, errors) and
-its examples."""
+"""The field lists of a Sphinx object description: its parameters, its returned value, its errors."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from selectolax.lexbor import LexborNode
 
 from forge.apis.annotations import schema_of, schema_of_prose
-from forge.apis.docstring_sections import split_session
-from forge.apis.html.text import children_of, code_of, line_of, prose_of
-from forge.schema import ApiError, ApiExample
+from forge.apis.html.text import children_of, line_of, prose_of
+from forge.schema import ApiError
 
-MAX_EXAMPLES = 20
 _PARAMETERS = re.compile(r"(?:other |keyword )?(?:parameters?|arguments?|params?|args?)|keyword args", re.IGNORECASE)
 _ONE_PARAMETER = re.compile(r"(?:param|parameter|arg|argument|keyword|key)\s+(?:(\S.*)\s+)?([*\w.]+)", re.IGNORECASE)
 _RETURNS = re.compile(r"returns?|yields?", re.IGNORECASE)
@@ -142,51 +139,3 @@ def _entry(text: str) -> tuple[str, str, str] | None:
                 break
     dash = _DASH.match(" " + rest)
     return match[1], kind.replace("`", ""), (" " + rest)[dash.end() :].strip() if dash else rest.strip()
-
-
-_CODE_BLOCK = re.compile(r"\b(?:highlight|doctest|literal-block|literal-block-wrapper)\b|\bhighlight-")
-
-
-def take_examples(dd: LexborNode, names: Set[str]) -> tuple[ApiExample, ...]:
-    """Takes out of the text the code blocks directly in ``dd`` that are worked examples: interactive sessions, and code
-    that calls the object by one of its bare ``names``. A paragraph before one that ends with a colon goes with it."""
-    calls = re.compile(r"\b(?:" + "|".join(re.escape(name) for name in sorted(names)) + r")\s*\(") if names else None
-    examples: list[ApiExample] = []
-    before: LexborNode | None = None
-    for node in children_of(dd):
-        code = _code(node)
-        if code is None or len(examples) >= MAX_EXAMPLES:
-            before = node if node.tag == "p" else None
-            continue
-        is_session = ">>>" in code
-        if not is_session and (calls is None or not calls.search(code)):
-            before = None
-            continue
-        said = ""
-        if before is not None and line_of(before).endswith(":"):
-            said = prose_of(before)
-            before.decompose()
-        before = None
-        node.decompose()
-        found = list(_sessions(code)) if is_session else [("", code, "")]
-        for number, (text, source, output) in enumerate(found):
-            description = "\n\n".join(part for part in (said if number == 0 else "", text) if part)
-            examples.append(ApiExample(description, source, output))
-    return tuple(examples[:MAX_EXAMPLES])
-
-
-def _sessions(code: str) -> Iterator[tuple[str, str, str]]:
-    for block in re.split(r"\n\s*\n", code):
-        text, source, output = split_session(block)
-        if source or text:
-            yield text, source, output
-
-
-def _code(node: LexborNode) -> str | None:
-    """The text of a code block, None for any other element."""
-    if node.tag == "pre":
-        return code_of(node)
-    if node.tag != "div" or not _CODE_BLOCK.search(node.attributes.get("class") or ""):
-        return None
-    blocks = node.css("pre")
-    return code_of(blocks[-1]) if len(blocks) == 1 else None

@@ -12,11 +12,19 @@ from forge.text.markup import text_of
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u2028\u2029\u200b\ufeff]")
 
 
+_ITEMS = frozenset({"dd", "li", "td", "th", "blockquote"})
+_ADMONITION_TITLE = re.compile(r"<p class=\"[\w -]*admonition-title\">([^<>]{1,60})</p>\s*<p>")
+
+
 def prose_of(*nodes: LexborNode) -> str:
     """The text of some nodes, one after another: paragraphs parted by an empty line, list items on lines of their own,
-    inline code in backticks, code blocks as they are, links as their text (:func:`forge.text.markup.text_of`)."""
+    inline code in backticks, code blocks as they are, links as their text (:func:`forge.text.markup.text_of`). A list
+    item or table cell gives its content, without bullet or indentation."""
+    html = "".join((node.inner_html if node.tag in _ITEMS else node.html) or "" for node in nodes)
+    if "admonition-title" in html:
+        html = _ADMONITION_TITLE.sub(r"<p>\1: ", html)
     # Without its cache: fragments of pages do not repeat, so it would only hold memory.
-    return text_of.__wrapped__("".join(node.html or "" for node in nodes))
+    return text_of.__wrapped__(html)
 
 
 def line_of(node: LexborNode) -> str:
