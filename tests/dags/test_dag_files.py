@@ -152,6 +152,7 @@ def test_corpus_refresh_runs_every_job_of_the_corpus_once_in_order(parsed: dict[
         "parse_apis",
         "parse_trajectories",
         "read_texts",
+        "elect_versions",
         "render",
         "measure",
         "deduplicate",
