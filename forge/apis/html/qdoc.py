@@ -168,23 +168,21 @@ def _named(heading: LexborNode, owner: _Owner, bare: ApiEntity) -> ApiEntity | N
         returns = returns_schema(kind.strip())
         return replace(base, name=owner.member(name.strip()), entity_type="attribute", returns=returns)
     if stated := _NOT_CALLED.match(text):
-        nodes = heading.css("span.name")
-        name = _NAME_AT_END.search(text if len(nodes) < 2 else text.partition("flags ")[0].rstrip())
-        if name is None:
+        # "enum Qt::AlignmentFlag" and, on a second line, "flags Qt::Alignment": the enumeration is the entry
+        found = _NAME_AT_END.search(text if len(heading.css("span.name")) < 2 else text.partition("flags ")[0].rstrip())
+        if found is None:
             return None
         kind = "class" if stated[1] in {"class", "struct"} else "type"
-        return replace(base, name=owner.qualified(name[1]), entity_type=kind)
+        return replace(base, name=owner.qualified(found[1]), entity_type=kind)
     if "(" in text and (declaration := parse_declaration(text)) is not None:
         return _callable(base, declaration, owner)
-    name = _NAME_AT_END.search(text)
-    if name is None:
+    found = _NAME_AT_END.search(text)
+    if found is None:
         return None
-    kind = text[: name.start()].strip()
-    if "::" in name[1]:
-        return replace(
-            base, name=owner.qualified(name[1]), entity_type="attribute", returns=returns_schema(" ".join(kind.split()))
-        )
-    return replace(base, name=name[1], entity_type="type" if kind == "[alias]" else "macro")
+    before = " ".join(text[: found.start()].split())
+    if "::" in found[1]:
+        return replace(base, name=owner.qualified(found[1]), entity_type="attribute", returns=returns_schema(before))
+    return replace(base, name=found[1], entity_type="type" if before == "[alias]" else "macro")
 
 
 def _callable(base: ApiEntity, declaration: Declaration, owner: _Owner) -> ApiEntity:

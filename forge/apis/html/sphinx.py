@@ -23,7 +23,8 @@ from forge.schema import ApiEntity, ApiExample
 from forge.text.markup import first_sentence
 
 _MARKS = re.compile(
-    r"documentation_options|DOCUMENTATION_OPTIONS|_static/(?:doctools|sphinx_highlight)\.js|content=\"Docutils"
+    r"documentation_options|DOCUMENTATION_OPTIONS|_static/(?:doctools\.js|sphinx_highlight\.js|pygments\.css)|"
+    r"content=\"Docutils"
 )
 _DETECTED_IN = 20_000
 _NOT_CONTENT = (
