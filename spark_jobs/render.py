@@ -146,7 +146,7 @@ def run(context: Context) -> Mapping[str, Data]:
 
 
 def settings(found: Settings) -> object:
-    return [found.corpus.held_out_share, found.corpus.max_document_characters]
+    return [found.corpus.held_out_share, found.corpus.max_document_characters, forge.apis.render.render_version()]
 
 
 JOB = Job(

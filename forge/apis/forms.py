@@ -3,71 +3,76 @@
 from __future__ import annotations
 
 import json
-import shlex
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from forge.apis.calls import Call, call_of, cli_words, method_name, python_call, snake_case
+from forge.apis.calls import Call, call_of, cli_words, ecosystem
 from forge.apis.docstring_sections import split_session
+from forge.apis.invocations import WAYS, aws_command, aws_command_name, function_name, json_call, over_lines
 from forge.apis.property_order import in_order
-from forge.apis.reference import COMFORTABLE_CHARACTERS, type_words
-from forge.apis.templates import HEADINGS, OPENINGS
-from forge.schema import ApiEntity, ApiExample, canonical_json, content_hash
+from forge.apis.reference import COMFORTABLE_CHARACTERS, told_parameters, type_words
+from forge.apis.templates import Opening, heading, templates
+from forge.schema import ApiEntity, ApiExample, content_hash
 from forge.text.markup import cut, first_sentence
 
 _MAX_OPTIONS = 80
 _MAX_EXAMPLES = 4
+_MAX_CODE_CHARACTERS = 4000
 
 
 def choice(entity: ApiEntity, what: str, count: int) -> int:
     return int(content_hash(what, entity.entity_key)[:8], 16) % count
 
 
-def _title(entity: ApiEntity) -> str:
-    if entity.provider == "aws":
+def opening(entity: ApiEntity, form: Opening, **places: str) -> str:
+    """One of the form's openings, always the same for one entity."""
+    lines = templates().openings[form]
+    return lines[choice(entity, "opening", len(lines))].format(**places)
+
+
+def title_of(entity: ApiEntity) -> str:
+    kind = ecosystem(entity)
+    if kind == "aws":
         return f"{entity.service} {entity.name}"
-    return entity.name
+    return f"{entity.name} ({api_of(entity)})" if kind in {"http", "google", "graphql"} else entity.name
+
+
+def api_of(entity: ApiEntity) -> str:
+    """Whose operation it is: "aws ec2", "azure.com storage", "combell.com"."""
+    named = entity.service not in {"api", entity.provider}
+    return f"{entity.provider} {entity.service}" if named else entity.provider
 
 
 def function_schema(entity: ApiEntity, max_characters: int = 24_000) -> str:
-    """The interface as a JSON function description, a call of it as JSON, and the recorded response if there is one."""
+    """The interface as a JSON function description; a call of it as JSON where the source states all its values, and
+    the recorded response if there is one. "" when it would be too long: a schema that is cut would not be JSON."""
     for depth in (3, 2, 1):
         description = {
-            "name": _function_name(entity),
+            "name": function_name(entity),
             "description": cut(entity.summary or entity.description, 1000),
-            "parameters": schema_for_calls(entity.parameters, depth),
+            "parameters": schema_for_calls(told_parameters(entity.parameters), depth),
         }
-        call = call_of(entity)
+        layout = 2 if choice(entity, "layout", 2) == 0 else None
         blocks = [
-            OPENINGS["function_schema"][choice(entity, "opening", len(OPENINGS["function_schema"]))].format(
-                title=_title(entity)
-            ),
-            _json(description, indented=choice(entity, "layout", 2) == 0),
+            opening(entity, "function_schema", title=title_of(entity), summary=entity.summary),
+            json.dumps(description, ensure_ascii=False, indent=layout),
         ]
-        if call is not None:
-            blocks += _call_blocks(call, _json({"name": description["name"], "arguments": call.arguments}, False))
+        call = call_of(entity)
+        if call is not None and (written := json_call(entity, call)):
+            blocks += call_blocks(call, written)
         text = "\n\n".join(block for block in blocks if block)
         if len(text) <= min(max_characters, COMFORTABLE_CHARACTERS):
             return text
-    return ""  # a schema that is cut would not be JSON
+    return ""
 
 
-def _json(value: object, indented: bool) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=2 if indented else None)
-
-
-def _function_name(entity: ApiEntity) -> str:
-    """The name a model calls: "s3.PutObject", "requests.get", "get_pets_pet_id" for ``GET /pets/{petId}``."""
-    if entity.provider == "aws":
-        return f"{entity.service}.{entity.name}"
-    return snake_case(entity.name) if " " in entity.name else entity.name
-
-
-def _call_blocks(call: Call, written: str) -> list[str]:
-    blocks = [f"{call.description}\n{written}" if call.description else f"{HEADINGS['call']}\n{written}"]
+def call_blocks(call: Call, written: str) -> list[str]:
+    """The call under what its example shows, and the response that the source records for it."""
+    label = " ".join(call.description.split()).rstrip(".:")
+    blocks = [f"{label}:\n{written}" if label else f"{heading('call')}\n{written}"]
     if call.response:
-        blocks.append(f"{HEADINGS['response']}\n{call.response}")
+        blocks.append(f"{heading('response')}\n{call.response}")
     return blocks
 
 
@@ -103,8 +108,9 @@ def schema_for_calls(schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
 
 
 def cli(entity: ApiEntity, max_characters: int = 24_000) -> str:
-    """Synopsis, options and an invocation of an operation, in the way the AWS command line writes them."""
-    command = f"{entity.provider} {entity.service} {method_name(entity, '-')}"
+    """Synopsis and options of an operation, in the way the AWS command line writes them, and an invocation where the
+    source states its values."""
+    command = aws_command_name(entity)
     properties = in_order(entity.parameters)
     required = [name for name in properties if name in set(entity.parameters.get("required", ()))]
     optional = [name for name in properties if name not in set(required)]
@@ -112,25 +118,19 @@ def cli(entity: ApiEntity, max_characters: int = 24_000) -> str:
     synopsis += [
         f"[--{cli_words(name)} {_cli_value(properties[name])}".rstrip() + "]" for name in optional[:_MAX_OPTIONS]
     ]
-    lines = [
-        OPENINGS["cli"][choice(entity, "opening", len(OPENINGS["cli"]))].format(title=command, summary=entity.summary)
-    ]
-    lines.append(HEADINGS["synopsis"] + "\n" + _wrapped(synopsis))
+    lines = [opening(entity, "cli", title=command, summary=entity.summary or title_of(entity))]
+    lines.append(heading("synopsis") + "\n" + over_lines(synopsis, "  "))
     options = [
         f"  --{cli_words(name)} ({type_words(properties[name])})"
         + (f"\n{textwrap.indent(_brief(properties[name]), '      ')}" if properties[name].get("description") else "")
         for name in [*required, *optional][:_MAX_OPTIONS]
     ]
     if options:
-        lines.append("\n".join([HEADINGS["options"], *options]))
+        lines.append("\n".join([heading("options"), *options]))
     call = call_of(entity)
-    if call is not None:
-        words = [command]
-        for name, value in call.arguments.items():
-            words.append(_cli_argument(name, value))
-        lines += _call_blocks(call, _wrapped(words, margin=""))
-    text = "\n\n".join(lines)
-    return cut(text, max_characters)
+    if call is not None and (written := aws_command(entity, call)):
+        lines += call_blocks(call, written)
+    return cut("\n\n".join(lines), max_characters)
 
 
 def _brief(schema: Mapping[str, Any]) -> str:
@@ -144,66 +144,55 @@ def _cli_value(schema: Mapping[str, Any]) -> str:
     return {"integer": "INTEGER", "number": "NUMBER", "array": "LIST", "object": "JSON"}.get(str(kind), "VALUE")
 
 
-def _cli_argument(name: str, value: object) -> str:
-    if isinstance(value, bool):
-        return f"--{cli_words(name)}" if value else f"--no-{cli_words(name)}"
-    if isinstance(value, dict | list):
-        if (
-            isinstance(value, list)
-            and value
-            and all(isinstance(item, str | int) and not isinstance(item, bool) for item in value)
-        ):
-            return f"--{cli_words(name)} " + " ".join(_quoted(str(item)) for item in value)
-        return f"--{cli_words(name)} {_quoted(canonical_json(value))}"
-    return f"--{cli_words(name)} {_quoted(str(value))}"
-
-
-def _quoted(text: str) -> str:
-    return shlex.quote(text)
-
-
-def _wrapped(words: Sequence[str], margin: str = "  ") -> str:
-    """A command over several lines, continued with a backslash, options on lines of their own when it is long."""
-    line = margin + " ".join(words)
-    if len(line) <= 100:
-        return line
-    return margin + words[0] + "".join(f" \\\n{margin}    {word}" for word in words[1:])
-
-
 def code_call(entity: ApiEntity, max_characters: int = 24_000) -> str:
-    """The interface as commented Python: what it does, then a call with the source's own values, then its response."""
-    opening = OPENINGS["code_call"][choice(entity, "opening", len(OPENINGS["code_call"]))].format(title=_title(entity))
-    lines = [opening]
-    sessions = [example for example in entity.examples if ">>>" in example.input] if entity.provider == "python" else []
-    if sessions:
-        shown = []
-        for example in sessions[:_MAX_EXAMPLES]:
-            if example.description:
-                shown.append(_comment(first_sentence(example.description)))
-            shown.append(_as_code(example))
-        body = "\n\n".join(shown)
-        lines += [_comment(entity.summary), body] if entity.summary else [body]
-    else:
-        call = call_of(entity)
-        if call is None:
-            return ""
-        if entity.summary:
-            lines.append(_comment(entity.summary))
-        told = [
-            f"#   {name}: {first_sentence(str(schema['description']), 160)}"
-            for name, schema in in_order(entity.parameters).items()
-            if name.lstrip("*") in call.arguments and schema.get("description")
-        ]
-        code = python_call(entity, call)
-        if call.description:
-            code = f"{_comment(call.description)}\n{code}"
-        lines.append("\n".join([*told, code]) if told else code)
-        if call.response:
-            lines.append(_comment("The response:") + "\n" + call.response)
+    """The interface as commented code: what it does, then the source's own examples in code, or else a call in the
+    ecosystem's own way and its response. "" when neither is to be had."""
+    mark = templates().comments.get(entity.provider, "#")
+    lines = [f"{mark} {opening(entity, 'code_call', title=title_of(entity), summary=entity.summary)}"]
+    if entity.summary:
+        lines.append(_comment(entity.summary, mark))
+    examples = code_examples(entity)
+    if examples:
+        if entity.declaration and ecosystem(entity) in {"python", "other"}:
+            lines.insert(1, entity.declaration)
+        lines += [_example(example, mark) for example in examples[:_MAX_EXAMPLES]]
+        return cut("\n\n".join(lines), max_characters)
+    call = call_of(entity)
+    ways = WAYS.get(ecosystem(entity), ())
+    code = ways[0](entity, call) if call is not None and ways and ways[0] is not json_call else ""
+    if call is None or not code or (ecosystem(entity) == "python" and not call.states_a_value):
+        return ""
+    told = [
+        f"{mark}   {name}: {first_sentence(str(schema['description']), 160)}"
+        for name, schema in in_order(entity.parameters).items()
+        if name.lstrip("*") in call.arguments and schema.get("description")
+    ]
+    shown = [_comment(call.description, mark)] if call.description else []
+    lines.append("\n".join([*shown, *told, code]))
+    if call.response:
+        lines.append(_comment(heading("response"), mark) + "\n" + call.response)
     return cut("\n\n".join(lines), max_characters)
 
 
-def _as_code(example: ApiExample) -> str:
+def code_examples(entity: ApiEntity) -> list[ApiExample]:
+    """The examples that are code: of Python interactive sessions, of an operation nothing (its examples are requests),
+    else all."""
+    kind = ecosystem(entity)
+    found = [example for example in entity.examples if 0 < len(example.input) <= _MAX_CODE_CHARACTERS]
+    if kind == "python":
+        return [example for example in found if ">>>" in example.input]
+    return [example for example in found if not example.input.startswith(("{", "["))] if kind != "tool" else []
+
+
+def _example(example: ApiExample, mark: str) -> str:
+    code = as_code(example) if ">>>" in example.input else example.input.strip("\n")
+    if ">>>" not in example.input and example.output:
+        code = f"{code}\n\n{heading('output') if mark == '#' else mark + ' ' + heading('output')}\n{example.output}"
+    said = first_sentence(example.description) if example.description else ""
+    return f"{_comment(said, mark)}\n{code}" if said else code
+
+
+def as_code(example: ApiExample) -> str:
     """A session without its prompts; outputs as comments."""
     lines: list[str] = []
     _, session, output = split_session(example.input + ("\n" + example.output if example.output else ""))
@@ -217,5 +206,5 @@ def _as_code(example: ApiExample) -> str:
     return "\n".join(lines).strip("\n")
 
 
-def _comment(text: str) -> str:
-    return "\n".join(f"# {line}".rstrip() for line in textwrap.wrap(" ".join(text.split()), 98))
+def _comment(text: str, mark: str = "#") -> str:
+    return "\n".join(f"{mark} {line}".rstrip() for line in textwrap.wrap(" ".join(text.split()), 98))

@@ -7,8 +7,9 @@ from typing import Any
 
 import orjson
 
+from forge.apis.calls import base_url, ecosystem
 from forge.apis.property_order import in_order
-from forge.apis.templates import HEADINGS, TYPE_WORDS
+from forge.apis.templates import heading, templates
 from forge.schema import ApiEntity, ApiExample, canonical_json
 from forge.text.markup import cut, first_sentence
 
@@ -33,32 +34,57 @@ def reference(entity: ApiEntity, max_characters: int = 24_000) -> str:
 
 
 def _reference(entity: ApiEntity, examples: int, depth: int) -> str:
-    blocks = [_heading(entity)]
-    description = entity.description or entity.summary
-    if description:
-        blocks.append(description)
+    blocks = [_heading(entity), _said(entity)]
+    if entity.auth not in {"", "none"} and ecosystem(entity) != "aws":  # AWS signs every request
+        blocks.append(f"{heading('authentication')} {entity.auth}")
     blocks += _parameter_blocks(entity, depth)
-    returned = _returns_block(entity, depth)
-    if returned:
-        blocks.append(returned)
+    blocks.append(_returns_block(entity, depth))
     if entity.errors:
         blocks.append(
-            "\n".join([HEADINGS["errors"], *(_entry(error.name, "", error.description, 0) for error in entity.errors)])
+            "\n".join([heading("errors"), *(_entry(error.name, "", error.description, 0) for error in entity.errors)])
         )
     shown = [_example_text(example) for example in entity.examples[:examples]]
-    shown = [text for text in shown if text]
+    shown = [text for text in shown if text and text not in entity.description]
     if shown:
-        blocks.append("\n\n".join([HEADINGS["examples"] if len(shown) > 1 else HEADINGS["example"], *shown]))
-    return "\n\n".join(blocks)
+        blocks.append("\n\n".join([heading("examples") if len(shown) > 1 else heading("example"), *shown]))
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _said(entity: ApiEntity) -> str:
+    """The description; above it a summary that it does not begin with."""
+    summary, description = entity.summary, entity.description
+    if not summary or not description:
+        return description or summary
+    begun = _folded(description).startswith(_folded(summary))
+    return description if begun else f"{summary}\n\n{description}"
+
+
+def _folded(text: str) -> str:
+    return "".join(character for character in text[:2000].lower() if character.isalnum())
 
 
 def _heading(entity: ApiEntity) -> str:
-    if entity.entity_type == "operation":
-        origin = f"{entity.provider} {entity.service}" + (f", version {entity.version}" if entity.version else "")
-        return f"{entity.name} ({origin})"
-    signature = python_signature(entity)
-    kind = "class " if entity.entity_type == "class" else ""
-    return f"{kind}{signature}"
+    """What it is called and where it belongs; in a language its declaration, alone where that names it in full."""
+    words = templates()
+    if entity.entity_type in {"operation", "tool"}:
+        title = words.titles["operation" if entity.version else "operation_without_version"]
+    elif entity.provider == "python" and not entity.declaration:
+        return ("class " if entity.entity_type == "class" else "") + python_signature(entity)
+    elif entity.provider == "python" and entity.name in entity.declaration:
+        return entity.declaration
+    else:
+        title = words.titles["entity" if entity.version else "entity_without_version"]
+    line = title.format(
+        name=entity.name,
+        language=words.languages.get(entity.provider, entity.provider),
+        service=entity.service,
+        provider=entity.provider,
+        version=entity.version,
+        kind=entity.entity_type,
+    )
+    if ecosystem(entity) == "http" and (address := base_url(entity)):
+        return f"{line}\n\n{heading('base_url')} {address}"
+    return f"{line}\n\n{entity.declaration}" if entity.declaration else line
 
 
 def python_signature(entity: ApiEntity, width: int = 100) -> str:
@@ -119,18 +145,35 @@ def _annotation(schema: Mapping[str, Any]) -> str:
 
 def _parameter_blocks(entity: ApiEntity, depth: int) -> list[str]:
     properties = in_order(entity.parameters)
-    if entity.provider == "python":
+    if _is_of_a_language(entity):
         # the signature above shows names, types and defaults; only what is said about them is repeated
+        python = entity.provider == "python"
         shown = [
-            _entry(name, type_words(schema, python=True), str(schema.get("description", "")), 0)
+            _entry(name, type_words(schema, python=python), str(schema.get("description", "")), 0)
             for name, schema in list(properties.items())[:_MAX_PARAMETER_LINES]
             if schema.get("description")
         ]
-        return ["\n".join([HEADINGS["parameters"], *shown])] if shown else []
+        return ["\n".join([heading("parameters"), *shown])] if shown else []
     if not properties:
         return []
-    lines = _schema_lines(entity.parameters, depth, _MAX_PARAMETER_LINES + _MAX_NESTED_LINES, {})
-    return ["\n".join([HEADINGS["parameters"], *lines])]
+    lines = _schema_lines(told_parameters(entity.parameters), depth, _MAX_PARAMETER_LINES + _MAX_NESTED_LINES, {})
+    return ["\n".join([heading("parameters"), *lines])]
+
+
+def told_parameters(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Without optional headers that nothing is said about: what signs a request, repeated in every operation."""
+    required = set(schema.get("required", ()))
+    kept = {
+        name: node
+        for name, node in schema.get("properties", {}).items()
+        if node.get("x-in") != "header" or name in required or node.get("description")
+    }
+    return {**schema, "properties": kept}
+
+
+def _is_of_a_language(entity: ApiEntity) -> bool:
+    """Whether a signature or declaration, which stands above, is how programmers write the interface."""
+    return ecosystem(entity) == "python" or (ecosystem(entity) == "other" and bool(entity.declaration))
 
 
 def _schema_lines(schema: Mapping[str, Any], depth: int, room: int, told: dict[str, str], level: int = 0) -> list[str]:
@@ -187,13 +230,13 @@ def type_words(schema: Mapping[str, Any], python: bool = False) -> str:
             parts = [type_words(part) for part in schema[choice] if isinstance(part, Mapping)]
             return " or ".join(dict.fromkeys(part for part in parts if part))
     if isinstance(kind, list):
-        return " or ".join(TYPE_WORDS.get(str(part), str(part)) for part in kind)
+        return " or ".join(templates().type_words.get(str(part), str(part)) for part in kind)
     if kind == "array" and isinstance(schema.get("items"), Mapping):
         return f"list of {type_words(schema['items'])}" if schema["items"] else "list"
     if kind == "object" and isinstance(schema.get("additionalProperties"), Mapping):
         inner = type_words(schema["additionalProperties"])
         return f"map of string to {inner}" if inner else "map"
-    words = TYPE_WORDS.get(str(kind), str(kind or ""))
+    words = templates().type_words.get(str(kind), str(kind or ""))
     if schema.get("format") in {"date-time", "date", "byte", "binary"}:
         words = {"date-time": "timestamp", "date": "date", "byte": "bytes", "binary": "bytes"}[schema["format"]]
     if "enum" in schema:
@@ -218,16 +261,16 @@ def _returns_block(entity: ApiEntity, depth: int) -> str:
     schema = entity.returns
     if not schema:
         return ""
-    if entity.provider != "python":
+    if not _is_of_a_language(entity):
         lines = _schema_lines(schema, min(depth, 2), _MAX_NESTED_LINES, {}) if schema.get("properties") else []
         if not lines:
             text = str(schema.get("description", ""))
             return (
-                f"{HEADINGS['returns']} {text or type_words(schema)}".rstrip()
+                f"{heading('returns')} {text or type_words(schema)}".rstrip()
                 if text or type_words(schema) not in {"", "object"}
                 else ""
             )
-        return "\n".join([HEADINGS["returns"], *lines])
+        return "\n".join([heading("returns"), *lines])
     if "prefixItems" in schema and any("description" in part for part in schema["prefixItems"]):
         parts = [
             _entry(
@@ -238,12 +281,12 @@ def _returns_block(entity: ApiEntity, depth: int) -> str:
             )
             for number, part in enumerate(schema["prefixItems"])
         ]
-        return "\n".join([HEADINGS["returns"], *parts])
+        return "\n".join([heading("returns"), *parts])
     description = str(schema.get("description", ""))
     if not description:
         return ""  # the signature names the type
-    words = type_words(schema, python=True)
-    return f"{HEADINGS['returns']} {f'({words}) ' if words else ''}{description}"
+    words = "" if entity.declaration else type_words(schema, python=True)
+    return f"{heading('returns')} {f'({words}) ' if words else ''}{description}"
 
 
 def _example_text(example: ApiExample) -> str:
@@ -255,9 +298,9 @@ def _example_text(example: ApiExample) -> str:
     if ">>>" in code:
         parts.append("\n".join(part for part in (code, output) if part))
     elif code.startswith(("{", "[")):
-        parts.append(f"{HEADINGS['request']}\n{code}")
+        parts.append(f"{heading('request')}\n{code}")
         if output:
-            parts.append(f"{HEADINGS['response']}\n{output}")
+            parts.append(f"{heading('response')}\n{output}")
     else:
         parts += [part for part in (code, output) if part]
     text = "\n\n".join(parts) if ">>>" in code else "\n".join(parts)

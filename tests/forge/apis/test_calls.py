@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from typing import Any
 
 import jsonschema
@@ -10,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forge.apis.calls import call_of, cli_words, python_call, snake_case, value_of
+from forge.apis.calls import (
+    Call,
+    Variable,
+    base_url,
+    call_of,
+    cli_words,
+    ecosystem,
+    snake_case,
+    value_of,
+    variable_name,
+)
 from forge.schema import ApiEntity, ApiExample
 
 
@@ -45,7 +54,7 @@ def test_a_recorded_request_comes_first() -> None:
     )
 
 
-def test_else_required_parameters_with_stated_values_or_placeholders() -> None:
+def test_else_required_parameters_with_stated_values_or_variables() -> None:
     properties = {
         "Name": {"type": "string"},
         "Kind": {"enum": ["BIG", "SMALL"]},
@@ -58,17 +67,52 @@ def test_else_required_parameters_with_stated_values_or_placeholders() -> None:
     }
     call = call_of(_entity({"properties": properties, "required": ["Name", "Kind", "Count", "Tags"]}))
     assert call is not None
-    assert call.arguments == {"Name": "<Name>", "Kind": "BIG", "Count": 3, "Tags": [{"Key": "<Key>"}]}
+    name, count, key = Variable("Name"), Variable("Count"), Variable("Key")
+    assert call.arguments == {"Name": name, "Kind": "BIG", "Count": count, "Tags": [{"Key": key}]}
+    assert (call.recorded, call.is_stated, call.states_a_value) == (False, False, True)
     assert call_of(_entity({"properties": {}})) is None
+    assert call_of(_entity({"properties": properties}, entity_type="class", provider="python")) is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, "aws"),
+        ({"provider": "example.com", "name": "GET /pets/{id}"}, "http"),
+        ({"provider": "google", "name": "drive.files.get"}, "google"),
+        ({"provider": "google", "name": "google.pubsub.v1.Publisher/Publish"}, "grpc"),
+        ({"provider": "github", "name": "query repository"}, "graphql"),
+        ({"provider": "mcp", "name": "search", "entity_type": "tool"}, "tool"),
+        ({"provider": "python", "name": "a.b", "entity_type": "function"}, "python"),
+        ({"provider": "shell", "name": "ls", "entity_type": "command"}, "shell"),
+        ({"provider": "java", "name": "java.util.List.of(E, E)", "entity_type": "method"}, "other"),
+        ({"provider": "acme", "name": "pets.get"}, "other"),
+    ],
+)
+def test_ecosystems(fields: dict[str, Any], expected: str) -> None:
+    assert ecosystem(_entity({}, **fields)) == expected
+
+
+@pytest.mark.parametrize(
+    ("declaration", "base"),
+    [
+        ("GET https://a.example/v1/pets/{id}", "https://a.example/v1"),
+        ("GET https://a.example/v1/pets/{id}#x", "https://a.example/v1"),
+        ("POST https://a.example/v1/pets/{id}", ""),
+        ("GET /v1/pets/{id}", ""),
+        ("", ""),
+    ],
+)
+def test_the_base_of_an_http_operation(declaration: str, base: str) -> None:
+    assert base_url(_entity({}, provider="a", name="GET /pets/{id}", declaration=declaration)) == base
 
 
 SCHEMAS = st.recursive(
     st.sampled_from(
-        [{"type": "string"}, {"type": "integer", "minimum": 2}, {"type": "boolean"}, {"enum": ["a"]}, {"type": "null"}]
+        [{"type": "string", "example": "x"}, {"type": "integer", "default": 2}, {"enum": ["a"]}, {"type": "null"}]
     ),
     lambda inner: st.one_of(
         inner.map(lambda items: {"type": "array", "items": items}),
-        inner.map(lambda values: {"type": "object", "additionalProperties": values}),
         st.dictionaries(st.sampled_from("abc"), inner, min_size=1, max_size=2).map(
             lambda members: {"type": "object", "properties": members, "required": sorted(members)[:1]}
         ),
@@ -79,8 +123,10 @@ SCHEMAS = st.recursive(
 
 
 @given(SCHEMAS.filter(lambda schema: str(schema).count("'type'") <= 3))
-def test_values_satisfy_their_schema(schema: dict[str, Any]) -> None:
-    jsonschema.validate(value_of(schema, "thing"), schema)
+def test_stated_values_satisfy_their_schema(schema: dict[str, Any]) -> None:
+    value = value_of(schema, "thing")
+    if Call({"thing": value}).is_stated:
+        jsonschema.validate(value, schema)
 
 
 @given(
@@ -95,39 +141,9 @@ def test_no_schema_raises(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "source"),
-    [
-        ({}, "import boto3\n\nclient = boto3.client(\"s3\")\nresponse = client.put_thing(Name='<Name>')"),
-        (
-            {"provider": "python", "name": "a.b.load", "entity_type": "function"},
-            "from a.b import load\n\nresult = load(Name='<Name>')",
-        ),
-        (
-            {"provider": "python", "name": "a.Box.load", "entity_type": "method"},
-            "# box is an instance of a.Box\nresult = box.load(Name='<Name>')",
-        ),
-        (
-            {"provider": "p", "name": "GET /things/{Name}"},
-            'import requests\n\nresponse = requests.get(base_url + "/things/<Name>")',
-        ),
-    ],
+    ("name", "variable"),
+    [("maxResults", "max_results"), ("class", "class_"), ("2fa", "value_2fa"), ("x-y", "x_y"), ("日本", "_")],
 )
-def test_python_calls_are_python(fields: dict[str, Any], source: str) -> None:
-    entity = _entity({"properties": {"Name": {"type": "string"}}, "required": ["Name"]}, **fields)
-    call = call_of(entity)
-    assert call is not None
-    written = python_call(entity, call)
-    assert written == source
-    ast.parse(written)
-
-
-def test_a_value_that_json_cannot_write_is_a_variable() -> None:
-    entity = _entity(
-        {"properties": {"input": {"x-annotation": "Tensor"}, "dim": {"type": "integer"}}, "required": ["input", "dim"]},
-        provider="python",
-        name="softmax",
-        entity_type="function",
-    )
-    call = call_of(entity)
-    assert call is not None
-    assert python_call(entity, call) == "result = softmax(input=input, dim=1)"
+def test_variables_are_identifiers(name: str, variable: str) -> None:
+    assert variable_name(name) == variable
+    assert variable.isidentifier()
