@@ -20,10 +20,13 @@ HARMLESS_CHARACTERS = 200_000
 _MAX_ATTRIBUTES = 1000
 
 _DEEP = " > ".join(["*"] * (MAX_NESTED_TAGS + 1))
-_TAG = re.compile(r"<(/?[a-z][a-z0-9]*)")
-_UNSEEN = re.compile(r"<!--.*?(?:-->|\Z)|<(script|style)\b.*?(?:</\1|\Z)", re.DOTALL)
+_TAG = re.compile(r"<(/?[a-zA-Z][a-zA-Z0-9]*)")
+_UPPER_TAG = re.compile(r"</?[A-Z]")
+_UNSEEN = re.compile(r"<!--.*?(?:-->|\Z)|<(script|style)\b.*?(?:</\1|\Z)", re.DOTALL | re.IGNORECASE)
+_QUOTED = r"[^<>\"']*+(?:\"[^\"]*+\"|'[^']*+')"
 _CROWDED = re.compile(
-    rf"<[a-z](?:[^<>\"']*+(?:\"[^\"]*+\"|'[^']*+')){{{_MAX_ATTRIBUTES}}}|<[a-z][^<>]{{{HARMLESS_CHARACTERS // 2}}}"
+    rf"<[a-zA-Z](?:(?:{_QUOTED}){{{_MAX_ATTRIBUTES}}}"
+    rf"|(?:{_QUOTED}){{0,{_MAX_ATTRIBUTES}}}?[^<>\"']{{{HARMLESS_CHARACTERS // 2}}})"
 )
 # fmt: off
 # Elements without an end tag, and those whose end tag pages leave out and parsers supply.
@@ -65,13 +68,13 @@ class Page:
     def refusal(self) -> tuple[str, str] | None:
         """Reason and detail when the page cannot be read in bounded time: ``too_deeply_nested``, ``malformed_page``.
         Parses it if it can be."""
-        lower = self.html.lower()
-        if len(lower) > HARMLESS_CHARACTERS and (crowded := _CROWDED.search(lower)):
+        html = self.html
+        if len(html) > HARMLESS_CHARACTERS and (crowded := _CROWDED.search(html)):
             return "malformed_page", f"character {crowded.start()}: a tag of more than {_MAX_ATTRIBUTES} attributes"
-        if lower.count("<") > HARMLESS_TAGS:
-            position = _first_too_deep(lower)
+        if html.count("<") > HARMLESS_TAGS:
+            position = _first_too_deep(html)
             if position is not None:  # perhaps for tags in comments and scripts
-                position = _first_too_deep(_UNSEEN.sub(" ", lower))
+                position = _first_too_deep(_UNSEEN.sub(" ", html))
             if position is not None:
                 return "too_deeply_nested", f"tag {position}: more than {MAX_NESTED_TAGS} elements are open"
         if self.first(_DEEP) is not None:
@@ -79,12 +82,14 @@ class Page:
         return None
 
 
-def _first_too_deep(lower: str) -> int | None:
+def _first_too_deep(html: str) -> int | None:
     """The number of the tag at which more elements may be open than are allowed; None for a page that is flat enough.
     Never too low: an end tag closes only what the parser would surely close by it."""
+    if _UPPER_TAG.search(html):
+        html = html.lower()
     open_elements: list[str] = []
     reopened = 0
-    for number, name in enumerate(_TAG.findall(lower), start=1):
+    for number, name in enumerate(_TAG.findall(html), start=1):
         if name[0] != "/":
             if name not in _NOT_NESTING:
                 open_elements.append(name)

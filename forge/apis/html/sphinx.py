@@ -82,9 +82,10 @@ class _Heading:
 
 
 def _modules(page: Page) -> tuple[str, ...]:
-    """The modules that are described here and whose names begin with an underscore, which ids cannot."""
-    nodes = page.tree.css("[id^=module-_]")
-    return tuple((node.attributes.get("id") or "").removeprefix("module-") for node in nodes)
+    """The modules that are described here and whose names begin with an underscore, which ids cannot; not ``_thread``
+    where ``thread`` is described, too."""
+    names = {(node.attributes.get("id") or "").removeprefix("module-") for node in page.tree.css("[id^=module-]")}
+    return tuple(sorted(name for name in names if name.startswith("_") and name.lstrip("_") not in names))
 
 
 def _read(node: LexborNode, domain: str, kind: str, bare: ApiEntity, modules: tuple[str, ...]) -> Iterator[ApiEntity]:
