@@ -30,7 +30,10 @@ _TAG = re.compile(r"<[^<>]*>")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff\u2028\u2029]")
 
 
-@lru_cache(maxsize=8192)
+_CACHED_CHARACTERS = 4000
+"""Short fragments repeat (the same note under a hundred operations), long ones would only fill the cache."""
+
+
 def text_of(fragment: str) -> str:
     """The text of an HTML fragment: paragraphs parted by an empty line, one line a list item ("- " or "1. ", nested
     ones indented by two spaces), notes as "Note: ...", ``<code>`` in backticks, ``<pre>`` as it is.
@@ -38,6 +41,15 @@ def text_of(fragment: str) -> str:
     Never raises, whatever the input; at most one million characters of it are read. A fragment of more than 20,000
     tags only has its tags cut out.
     """
+    return _cached_text(fragment) if len(fragment) <= _CACHED_CHARACTERS else _text(fragment)
+
+
+@lru_cache(maxsize=8192)
+def _cached_text(fragment: str) -> str:
+    return _text(fragment)
+
+
+def _text(fragment: str) -> str:
     fragment = _CONTROL.sub(" ", fragment[:_MAX_CHARACTERS])
     if "<" not in fragment and "&" not in fragment:
         return " ".join(fragment.split())

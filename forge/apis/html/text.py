@@ -23,8 +23,7 @@ def prose_of(*nodes: LexborNode) -> str:
     html = "".join((node.inner_html if node.tag in _ITEMS else node.html) or "" for node in nodes)
     if "admonition-title" in html:
         html = _ADMONITION_TITLE.sub(r"<p>\1: ", html)
-    # Without its cache: fragments of pages do not repeat, so it would only hold memory.
-    return text_of.__wrapped__(html)
+    return text_of(html)
 
 
 def line_of(node: LexborNode) -> str:
