@@ -12,12 +12,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from forge.text import nesting
 from forge.text.encoding import UnknownEncodingError, decode
 
 HTML_MEDIA_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 MAX_PAGE_BYTES = 5 * 1024 * 1024
-MAX_NESTED_TAGS = 300
-"""Deeper than any document. Extraction takes time quadratic in the depth: 50,000 nested lists took three minutes."""
+_HARMLESS_TAGS = 2000
+"""Extraction takes longer than parsing: of 2,000 nested elements about a third of a second."""
 SMALL_PAGE_CHARACTERS = 3000
 MIN_PAGE_CHARACTERS = 40
 
@@ -51,17 +52,6 @@ _NOT_CONTENT = [
     ".printfooter", "#catlinks", "#top", "#nav-path", ".header-link", ".wy-nav-side", ".rst-footer-buttons",
     ".md-sidebar", ".md-header", ".md-footer", ".cookie-banner", "#cookie-banner",
 ]  # fmt: skip
-_TAG = re.compile(
-    r"<!--.*?(?:-->|\Z)|<(script|style)\b.*?(?:</\1|\Z)|<(/?)([a-zA-Z][a-zA-Z0-9-]*)", re.DOTALL | re.IGNORECASE
-)
-# Elements without an end tag, and those whose end tag pages leave out and parsers supply.
-# fmt: off
-_NOT_NESTING = frozenset({
-    "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr",
-    "dd", "dt", "li", "option", "p", "td", "th", "tr",
-    "a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u",
-})
-# fmt: on
 _SPACES_AT_END = re.compile(r"[ \t\xa0]+(?=\n|$)")
 _FRAGMENT = re.compile(rb"<(?:div|p|table|h[1-6]|ul|ol|section|article|main|title|meta|span|a|center|font)[\s>]")
 _BLANK_LINES = re.compile(r"\n{3,}")
@@ -100,9 +90,8 @@ def extract_page(
         html, encoding = decode(body, charset, from_html=True)
     except UnknownEncodingError as error:
         return Rejection("unknown_encoding", str(error))
-    depth = nesting(html)
-    if depth > MAX_NESTED_TAGS:
-        return Rejection("extraction_failed", f"elements nested {depth} deep, at most {MAX_NESTED_TAGS} are parsed")
+    if (refused := nesting.refusal(html, _HARMLESS_TAGS)) is not None:
+        return Rejection("extraction_failed", refused[1])
     try:
         title, text = _title_and_text(html)
     except (ValueError, RuntimeError, TypeError, MemoryError, RecursionError) as error:
@@ -122,22 +111,6 @@ def is_html(body: bytes, media_type: str) -> bool:
     if beginning.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
         return True
     return not media_type and _FRAGMENT.match(beginning) is not None
-
-
-def nesting(html: str) -> int:
-    """About how deep a parser would nest the elements, in one pass without parsing; never less than for well-formed
-    pages."""
-    depth = deepest = 0
-    for match in _TAG.finditer(html):
-        name = (match[3] or "").lower()
-        if not name or name in _NOT_NESTING:
-            continue
-        if match[2]:
-            depth = max(0, depth - 1)
-        else:
-            depth += 1
-            deepest = max(deepest, depth)
-    return deepest
 
 
 def _title_and_text(html: str) -> tuple[str, str]:

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from forge.apis.html.page import HARMLESS_TAGS, Page
-from forge.text.html import MAX_NESTED_TAGS
+from forge.apis.html.page import Page
+from forge.text.nesting import HARMLESS_TAGS, MAX_NESTED_TAGS
 
 FLAT = "<p>One <b>two</b> <code>three</code>.<br><ul><li>four<li>five</ul>"
 
