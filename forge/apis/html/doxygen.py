@@ -169,6 +169,8 @@ def _member(item: LexborNode, scope: str, templates: frozenset[str]) -> _Member 
     cells = [line_of(node) for node in table.css("td")]
     is_call = "(" in cells
     labels = {line_of(node) for node in item.css("span.mlabel")}
+    if "inherited" in labels and labels & {"related", "friend"}:
+        return None  # of the base class, where it is told
     name = _short_name(title.removesuffix("()") if is_call else title, head)
     head_type, owner = _qualified(head, name)
     kind = _kind(head, is_call)
@@ -260,6 +262,7 @@ def _declaration(item: LexborNode, table: LexborNode, labels: set[str]) -> str:
 
 
 def _tidy(text: str) -> str:
+    text = re.sub(r"\btypename(?=\w+::)", "typename ", text)
     text = re.sub(r"\s+([,)>])", r"\1", re.sub(r"([(<])\s+", r"\1", " ".join(text.split())))
     return re.sub(r"(?<=\w) (?=\()|(?<=\w) (?=<\w)", "", text).strip()
 
