@@ -29,7 +29,7 @@ _TYPES = {
     "foreigntype": "type", "opaque": "type", "constant": "attribute", "static": "attribute",
 }  # fmt: skip
 _MEMBER = re.compile(
-    r"(?P<kind>method|tymethod|associatedconstant|associatedtype|structfield|variant)\.(?P<name>[\w.]+?)(?:-\d+)?"
+    r"(?P<kind>method|tymethod|associatedconstant|associatedtype|structfield|variant)\.(?P<name>\w+)(?:-\d+)?"
 )
 _MEMBER_TYPES = {
     "method": "method", "tymethod": "method", "associatedconstant": "attribute", "associatedtype": "type",
@@ -149,7 +149,7 @@ def _members_of(holder: LexborNode, owner: str) -> Iterator[_Member]:
 def _as_member(node: LexborNode, owner: str) -> _Member | None:
     anchor = node.attributes.get("id") or ""
     match = _MEMBER.fullmatch(anchor)
-    if match is None or ".field." in anchor:
+    if match is None:
         return None
     heading = node.css_first(".code-header") or node.css_first("h4") or node
     texts: list[LexborNode] = []
