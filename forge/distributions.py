@@ -1,12 +1,16 @@
-"""Which installed Python distributions a source takes: those that a lock file names, less a denylist.
+"""Which installed Python distributions a source takes, and which Python files belong to one.
 
-Taking the lock's, not whatever is installed, makes a corpus independent of what else somebody put into the environment.
+Taking those that a lock file names, less a denylist, and not whatever is installed, makes a corpus independent of what
+else somebody put into the environment.
 """
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
@@ -14,6 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from forge.config import ConfigurationError, checkout
 
+_TEST_PARTS = frozenset(
+    {"tests", "test", "conftest", "_vendor", "_vendored", "vendor", "vendored", "third_party", "extern", "externals"}
+)
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==")
 
 
@@ -54,3 +61,96 @@ def _names_in(lock: Path) -> set[str]:
     except FileNotFoundError:
         raise ConfigurationError(f"{lock}: this requirements file is missing") from None
     return {normalised_name(match.group(1)) for line in lines if (match := _REQUIREMENT.match(line))}
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedFile:
+    """A Python module (or compiled extension module) of a distribution, as its RECORD states it."""
+
+    path: str  # below site-packages, with "/"
+    digest: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The Python files of one distribution as its RECORD lists them, in path order; ``extensions`` are its compiled
+    modules. ``metadata`` is its .dist-info. Test, vendored and hidden files are left out of both."""
+
+    root: str
+    metadata: str
+    files: tuple[RecordedFile, ...]
+    extensions: tuple[RecordedFile, ...]
+
+    def groups(self, split_bytes: int) -> dict[str, list[RecordedFile]]:
+        """Files by sub-package of the largest top-level package ("nn"; "" for what lies directly in it) and by further
+        top-level packages; all in "" when the distribution is small. A sub-package of many times the size is divided
+        again, by the first letter of the next part ("models/b*")."""
+        if sum(file.size_bytes for file in self.files) <= split_bytes:
+            return {"": list(self.files)}
+        sizes: dict[str, int] = {}
+        for file in self.files:
+            top = file.path.split("/", 1)[0]
+            sizes[top] = sizes.get(top, 0) + file.size_bytes
+        main = max(sorted(sizes), key=lambda top: sizes[top])
+        folders = [tuple(file.path.split("/")[:-1]) for file in self.files]
+        inside = [folder for folder in folders if folder and folder[0] == main]
+        common = 0
+        while inside and all(len(folder) > common and folder[common] == inside[0][common] for folder in inside):
+            common += 1
+        groups: dict[str, list[RecordedFile]] = {}
+        for file, folder in zip(self.files, folders, strict=True):
+            level = common if folder and folder[0] == main else 0
+            groups.setdefault(folder[level] if len(folder) > level else "", []).append(file)
+        for name in [
+            name for name, files in groups.items() if name and sum(f.size_bytes for f in files) > 4 * split_bytes
+        ]:
+            for file in groups.pop(name):
+                rest = file.path.split("/")[common + 1 :]
+                part = f"{name}/{rest[0][0]}*" if len(rest) > 1 else name
+                groups.setdefault(part, []).append(file)
+        return groups
+
+
+def recorded(distribution: Distribution) -> Recorded | None:
+    """None for a distribution without RECORD (one in development)."""
+    text = distribution.read_text("RECORD")
+    if text is None:
+        return None
+    files: list[RecordedFile] = []
+    extensions: list[RecordedFile] = []
+    metadata = ""
+    for row in csv.reader(text.splitlines()):
+        path = row[0].replace("\\", "/") if row else ""
+        if path.endswith(".dist-info/RECORD") and path.count("/") == 1:  # vendored distributions have one, too
+            metadata = path.removesuffix("/RECORD")
+        suffix = next((end for end in (".py", *EXTENSION_SUFFIXES) if path.endswith(end)), None)
+        if suffix is None or path.startswith(("../", "/")) or not _is_read(path.removesuffix(suffix)):
+            continue
+        size = row[2] if len(row) > 2 else ""
+        file = RecordedFile(path, row[1] if len(row) > 1 else "", int(size) if size.isdecimal() else 0)
+        (files if suffix == ".py" else extensions).append(file)
+    root = str(distribution.locate_file(""))
+    return Recorded(
+        root,
+        str(Path(root) / metadata),
+        tuple(sorted(files, key=lambda file: file.path)),
+        tuple(sorted(extensions, key=lambda file: file.path)),
+    )
+
+
+def _is_read(path: str) -> bool:
+    return not any(
+        part in _TEST_PARTS
+        or part.startswith("test_")
+        or part.endswith(("_test", "_tests", "-stubs"))
+        or not part.isidentifier()
+        for part in path.split("/")
+    )
+
+
+def module_name(path: str) -> str:
+    """``a/b/__init__.py`` -> ``a.b``; ``a/c.py`` and ``a/c.abi3.so`` -> ``a.c``."""
+    *folders, file = path.split("/")
+    name = file.split(".", 1)[0]
+    return ".".join(folders if name == "__init__" and folders else [*folders, name])

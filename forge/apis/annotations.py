@@ -8,6 +8,8 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from forge.text.markup import cut
+
 _TYPES = {
     "str": "string", "int": "integer", "float": "number", "bool": "boolean", "list": "array", "List": "array",
     "Sequence": "array", "Iterable": "array", "tuple": "array", "Tuple": "array", "set": "array", "Set": "array",
@@ -15,9 +17,9 @@ _TYPES = {
     "boolean": "boolean", "number": "number", "bytes": "string",
 }  # fmt: skip
 _MAX_CHARACTERS = 300
-_HYPHEN = re.compile(r"(?<=[a-z]) - (?=[a-z])")  # griffe reads "array-like" as a subtraction
+_ASIDE = re.compile(r",? *[*(]*\b(?:optional|defaults?)\b.*$", re.IGNORECASE)
 _PLAIN_TYPE = re.compile(
-    r"^(?:an? )?:?[`:\w]*?`?~?(str|string|int|integer|float|bool|boolean|list|dict|tuple)`?\b", re.IGNORECASE
+    r"(?:an? )?:?[:\w]*?~?(str|string|int|integer|float|bool|boolean|list|dict|tuple)(?: of [\w.]+)?$", re.IGNORECASE
 )
 
 
@@ -120,21 +122,34 @@ def _union(nodes: list[ast.expr]) -> dict[str, Any] | None:
 
 
 def schema_of_prose(annotation: str) -> dict[str, Any]:
-    """The schema of a type written for people ("int, optional", "list of str"): the text as ``x-type``, beside the
-    JSON type that it plainly means, if it does."""
-    text = _HYPHEN.sub("-", " ".join(annotation.replace("`", "").split()))
-    if text.startswith("(") and text.endswith(")"):
-        text = text[1:-1]  # griffe turns "{a, b}" into a tuple
-    if not text:
+    """The schema of a type written for people ("int, optional", "list of str", "{'a', 'b'}"): the text as ``x-type``,
+    beside the JSON type or the values that it plainly means, if it does."""
+    stated = " ".join(annotation.replace("`", "").split())
+    if not stated:
         return {}
-    schema = schema_of(text)
-    told = {"x-type": schema.pop("x-annotation", text)}
-    if schema:
+    told = {"x-type": cut(stated, _MAX_CHARACTERS)}
+    text = _ASIDE.sub("", stated)
+    choices = _choices(text)
+    if choices:
+        return {"enum": choices, **told}
+    schema = schema_of(text.replace(" or ", " | "))
+    if "x-annotation" not in schema:
         return {**schema, **told}
     match = _PLAIN_TYPE.match(text)
-    if match and not re.search(r"\bor\b|\||\bof\b|\{", text[match.end() :]):
-        return {"type": _TYPES[match.group(1).lower()], **told}
-    return told
+    return {"type": _TYPES[match.group(1).lower()], **told} if match else told
+
+
+def _choices(text: str) -> list[Any]:
+    """The values of ``'a', 'b'`` or ``{1, 2}``; none where something else stands among them."""
+    if not text.startswith(("'", '"', "{")) or len(text) > _MAX_CHARACTERS:
+        return []
+    inside = text.removeprefix("{").removesuffix("}") if text.startswith("{") else text
+    try:
+        values = ast.literal_eval(f"[{inside}]")
+    except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+        return []
+    plain = [value for value in values if value is None or isinstance(value, str | int | float | bool)]
+    return plain if len(plain) == len(values) and _is_json(plain) else []
 
 
 def default_of(text: str) -> dict[str, Any]:

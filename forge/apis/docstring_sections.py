@@ -5,38 +5,27 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from forge.apis.docstring_styles import (
+    Style,
+    guess_style,
+    has_fields,
+    in_google_spelling,
+    in_numpy_spelling,
+    in_sphinx_spelling,
+    with_underlines,
+)
 from forge.schema import ApiError, ApiExample
 from forge.text.markup import cut
 
 if TYPE_CHECKING:
     import griffe
 
-Style = Literal["google", "numpy", "sphinx"]
-
 MAX_DOCSTRING_CHARACTERS = 60_000
 _MAX_DESCRIPTION = 20_000
 _MAX_EXAMPLES = 20
 
-_NUMPY = re.compile(
-    r"^[ \t]*(?:Parameters|Other Parameters|Returns|Yields|Raises|Examples|Attributes|Notes|Warns|See Also|Methods)"
-    r"[ \t]*\n[ \t]*-{3,}[ \t]*$",
-    re.MULTILINE,
-)
-_SPHINX = re.compile(
-    r"^[ \t]*:(?:param|parameter|arg|argument|key|keyword|type|returns?|rtype|raises?|ivar|var)\b[^\n:]*:", re.MULTILINE
-)
-_GOOGLE = re.compile(
-    r"^[ \t]*(?:Args|Arguments|Params|Parameters|Keyword Args|Keyword Arguments|Returns?|Yields|Raises|Examples?"
-    r"|Attributes):{1,2}[ \t]*$",
-    re.MULTILINE,
-)
-_LOOSE_HEADING = re.compile(
-    r"^([ \t]*)(Example|Examples|Args|Arguments|Params|Parameters|Returns?|Raises|Yields):{1,2}[ \t]*\n(?:[ \t]*\n)*",
-    re.MULTILINE,
-)
-_HEADINGS = {"Example": "Examples", "Params": "Args", "Parameters": "Args", "Return": "Returns"}
 _ROLE = re.compile(r":(?:[a-zA-Z]+:)?[a-zA-Z]+:`~?([^`<]*)(?:<[^`>]*>)?`")
 _DIRECTIVE = re.compile(
     r"^([ \t]*)\.\. (versionadded|versionchanged|deprecated|note|warning|important|tip|seealso|caution)::[ \t]*(.*)$",
@@ -47,10 +36,9 @@ _DIRECTIVES = {
     "note": "Note:", "warning": "Warning:", "important": "Important:", "tip": "Tip:", "seealso": "See also:",
     "caution": "Caution:",
 }  # fmt: skip
-_EQUALS_HEADING = re.compile(
-    r"^([ \t]*)(Parameters|Returns|Raises|Examples|Notes|See Also|References|Attributes|Yields)"
-    r"([ \t]*\n)([ \t]*)={3,}[ \t]*\n(?:[ \t]*\n)*",
-    re.MULTILINE,
+_SEPARATOR = re.compile(r"\s*,\s*|\s+or\s+")
+_RESULT_TYPE = re.compile(
+    r"(`[^`\n]{1,120}`|[\w.]+\[[^:\n]{1,120}\]|(?:list|tuple|dict|set) of [\w.]+|[\w.]+ or None):[ \t]*"
 )
 _FENCE = re.compile(r"^[ \t]*```[a-zA-Z0-9_+-]*[ \t]*$\n?", re.MULTILINE)
 
@@ -76,41 +64,52 @@ class Sections:
     examples: tuple[ApiExample, ...] = field(default=())
 
 
-def guess_style(docstring: str) -> Style | None:
-    """The style of one docstring by its section headings; None for plain prose."""
-    if "---" in docstring and _NUMPY.search(docstring):
-        return "numpy"
-    if ":" not in docstring:
-        return None
-    if _GOOGLE.search(docstring):
-        return "google"
-    return "sphinx" if _SPHINX.search(docstring) else None
-
-
-def sections_of(docstring: griffe.Docstring) -> Sections:
-    """The parts of one docstring. A docstring that no parser understands is all text; nothing is raised for it."""
-    value = docstring.value[:MAX_DOCSTRING_CHARACTERS]
-    if "===" in value:  # SymPy underlines NumPy's headings this way
-        value = _EQUALS_HEADING.sub(r"\1\2\3\4-----\n", value)
+def sections_of(value: str) -> Sections:
+    """The parts of one clean docstring. What no parser understands is all text; nothing is raised for it."""
+    value = with_underlines(value[:MAX_DOCSTRING_CHARACTERS])
     style = guess_style(value)
     if style is None:
         return _plain(value)
-    if style == "google":
-        # "Examples::" and an empty line below a heading are common; griffe takes neither for a section
-        value = _LOOSE_HEADING.sub(
-            lambda match: f"{match.group(1)}{_HEADINGS.get(match.group(2), match.group(2))}:\n", value
-        )
-    docstring.value = value
     try:
-        if style == "sphinx":
-            parsed = docstring.parse("sphinx", warnings=False)
-        elif style == "google":
-            parsed = docstring.parse("google", warnings=False, returns_multiple_items=False)
-        else:
-            parsed = docstring.parse("numpy", warnings=False)
-        return _collect(parsed)
+        found = _collect(_parsed(value, style))
+        if style != "sphinx" and has_fields(found.text):
+            return _joined(found, _collect(_parsed(found.text, "sphinx")))
     except Exception:  # noqa: BLE001  (a docstring is free text; the parsers fail on it in many ways)
         return _plain(value)
+    return found
+
+
+def _parsed(value: str, style: Style) -> list[Any]:
+    if style == "sphinx":
+        found = _unbound(in_sphinx_spelling(value)).parse("sphinx", warnings=False)
+    elif style == "google":
+        found = _unbound(in_google_spelling(value)).parse("google", warnings=False, returns_multiple_items=False)
+    else:
+        found = _unbound(in_numpy_spelling(value)).parse("numpy", warnings=False)
+    return list(found)
+
+
+def _joined(first: Sections, second: Sections) -> Sections:
+    """A docstring of two styles: what the first parser left as text is what the second one read."""
+    return Sections(
+        text=second.text,
+        parameters=(*first.parameters, *second.parameters),
+        returns=first.returns or second.returns,
+        yields=first.yields,
+        errors=(*first.errors, *second.errors),
+        examples=first.examples,
+    )
+
+
+def _unbound(value: str) -> griffe.Docstring:
+    """A docstring that belongs to nothing: griffe then leaves types as they are written. With an owner it would parse
+    them as Python, and "array-like" would be a subtraction."""
+    import griffe
+
+    docstring = griffe.Docstring("")  # its constructor cleans what is clean already
+    docstring.value = value
+    del docstring.parent
+    return docstring
 
 
 def clean(text: str) -> str:
@@ -142,10 +141,14 @@ def _collect(parsed: list[Any]) -> Sections:
         elif kind in {"parameters", "other parameters"}:
             parameters += [_described(entry) for entry in section.value]
         elif kind in {"returns", "yields"}:
-            returns += [_described(entry) for entry in section.value]
+            returns += [_result(entry) for entry in section.value]
             yields = yields or kind == "yields"
         elif kind == "raises":
-            errors += [ApiError(str(entry.annotation or ""), clean(entry.description)) for entry in section.value]
+            errors += [
+                ApiError(name, clean(entry.description))
+                for entry in section.value
+                for name in _SEPARATOR.split(clean(str(entry.annotation or "")).replace("`", ""))
+            ]
         elif kind == "examples":
             examples += _examples(section.value)
         else:
@@ -162,7 +165,19 @@ def _collect(parsed: list[Any]) -> Sections:
 
 
 def _described(entry: Any) -> Described:
-    return Described(str(getattr(entry, "name", "") or ""), str(entry.annotation or ""), clean(entry.description))
+    annotation = clean(str(entry.annotation or ""))
+    return Described(str(getattr(entry, "name", "") or ""), annotation, clean(entry.description))
+
+
+def _result(entry: Any) -> Described:
+    """Google's "int: the sum" has a type where griffe reads a name."""
+    found = _described(entry)
+    if found.annotation:
+        return found
+    if found.name:
+        return Described("", found.name, found.description)
+    match = _RESULT_TYPE.match(found.description)
+    return Described("", match[1], found.description[match.end() :]) if match else found
 
 
 def _other(kind: str, section: Any) -> str:

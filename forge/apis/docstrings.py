@@ -1,41 +1,54 @@
-"""Public functions, classes and methods of installed Python distributions, from their docstrings.
+"""Public functions, classes, methods and attributes of installed Python distributions, from their docstrings.
 
-Sources are read and parsed by griffe, never imported. An item is one distribution; one with much code is divided into
-one item a sub-package, so that several workers share it. Each object is described once, under the shortest public path
-that its distribution exports it by: ``torch.nn.Linear``, not ``torch.nn.modules.linear.Linear``.
+Sources are parsed; what the option ``inspect`` names is imported, too (:mod:`forge.apis.inspected`).
+An item is one distribution; one with much code is divided into one item a sub-package, so that several workers share
+it. Each object is described once, under the shortest public path that its distribution exports it by:
+``torch.nn.Linear``, not ``torch.nn.modules.linear.Linear``.
 """
 
 from __future__ import annotations
 
-import csv
-import logging
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from importlib.metadata import Distribution
 from importlib.util import decode_source
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 from urllib.parse import quote
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from forge.apis.inspected import Inspection, inspected_objects
 from forge.apis.python_entities import described_entity
-from forge.apis.python_exports import Exports, is_public, module_name
+from forge.apis.python_exports import Exports
+from forge.apis.python_objects import PythonObject
+from forge.apis.python_source import ModuleSource, parse_module
 from forge.artifacts import artifact_path
-from forge.config import Settings, SourceSettings, source_options
-from forge.distributions import DistributionChoice, chosen_distributions, normalised_name
+from forge.config import ConfigurationError, Settings, SourceSettings, source_options
+from forge.distributions import (
+    DistributionChoice,
+    Recorded,
+    RecordedFile,
+    chosen_distributions,
+    module_name,
+    normalised_name,
+    recorded,
+)
 from forge.schema import ApiEntity, Decision, Item, content_hash
 from forge.text.licenses import license_of_distribution
 
 STEP = "parse_apis"
-READER_VERSION = "1"
+READER_VERSION = "2"
 """Part of every content hash: raise it when this module makes something else of the same files."""
 
 _MAX_FILE_BYTES = 4_000_000
-_TEST_PARTS = frozenset(
-    {"tests", "test", "conftest", "_vendor", "_vendored", "vendor", "vendored", "third_party", "extern", "externals"}
-)
+_UNREADABLE = (OSError, SyntaxError, ValueError, RecursionError, MemoryError, UnicodeError)
+_PASSES_ON = re.compile(r"^from\s[^\n]*\bimport\s*\*", re.MULTILINE)
+_DOCUMENTED = re.compile(r"(?:\"\"\"|'''|^[ \t]*[rRuU]?[\"'])", re.MULTILINE)
+"""A triple quote, or a line that begins with a string: without one a file has no docstring but on the line of its
+``def``."""
 
 
 class PythonPackagesOptions(DistributionChoice):
@@ -45,29 +58,62 @@ class PythonPackagesOptions(DistributionChoice):
     split_bytes: int = Field(
         3_000_000, gt=0, description="a distribution with more Python code is divided into several items"
     )
+    modules: tuple[str, ...] | None = Field(
+        None, description="globs of the dotted names of modules that are read (`*_client`); default: all"
+    )
+    version_part: str | None = Field(
+        None,
+        description="regular expression of a module's part that is a version (`v\\d{8}`): left out of names, and the "
+        "version of what lies below",
+    )
+    inspect: tuple[str, ...] = Field(
+        (),
+        description="distributions of the running environment whose public API is read by importing it, too, in a "
+        "process of its own. Off by default: importing runs their code",
+    )
+    inspect_seconds: int = Field(180, gt=0, description="how long one distribution may be imported")
+    inspect_memory_bytes: int = Field(8 * 1024**3, gt=0, description="address space of the importing process")
+
+    @field_validator("version_part")
+    @classmethod
+    def _is_a_pattern(cls, value: str | None) -> str | None:
+        try:
+            re.compile(value or "")
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from None
+        return value
+
+    def imports(self, distribution: str) -> bool:
+        return normalised_name(distribution) in {normalised_name(name) for name in self.inspect}
 
 
 def list_items(name: str, source: SourceSettings, settings: Settings) -> Iterator[Item]:
     """One item a distribution ("requests") or sub-package of a large one ("torch/nn"; "torch" is then what lies
-    directly in it). All items of a distribution share one hash: of its RECORD's Python files and its metadata."""
+    directly in it; one that is imported is never divided). All items of a distribution share one hash: of its RECORD's
+    Python files and its metadata."""
     options = source_options(PythonPackagesOptions, name, source)
+    if options.inspect and (source.artifact is not None or options.folder is not None):
+        raise ConfigurationError(f"sources.yaml: sources.{name}.options.inspect: only what is installed is imported")
     items: list[Item] = []
     for distribution in chosen_distributions(options, _search_path(source, options, settings)).values():
-        recorded = _recorded(distribution)
-        if recorded is None or not recorded.files:
+        files = recorded(distribution)
+        if files is None or not files.files:
             continue
+        own_name = str(distribution.metadata["Name"])
+        is_imported = options.imports(own_name)
         stated = source.license or license_of_distribution(distribution)
+        counted = (*files.files, *files.extensions) if is_imported else files.files
         digest = content_hash(
             READER_VERSION,
             distribution.version,
             stated,
             str(options.split_bytes),
-            *(f"{file.path},{file.digest},{file.size_bytes}" for file in recorded.files),
+            "imported" if is_imported else "",
+            *(f"{file.path},{file.digest},{file.size_bytes}" for file in counted),
         )
-        own_name = str(distribution.metadata["Name"])
-        for group in sorted(recorded.groups(options.split_bytes)):
+        for group in sorted({""} if is_imported else files.groups(options.split_bytes)):
             locator = {
-                "metadata": recorded.metadata,
+                "metadata": files.metadata,
                 "group": group,
                 "split_bytes": str(options.split_bytes),
                 "license": stated,
@@ -80,7 +126,7 @@ def _search_path(source: SourceSettings, options: PythonPackagesOptions, setting
     if source.artifact is not None:
         base = artifact_path(settings, source.artifact)
         if base is None:
-            raise FileNotFoundError(f"artifact {source.artifact!r} is not unpacked")
+            raise ConfigurationError(f"artifact {source.artifact!r} is not unpacked")
         return [str(base / options.folder) if options.folder else str(base)]
     if options.folder is not None:
         return [options.folder]
@@ -89,192 +135,138 @@ def _search_path(source: SourceSettings, options: PythonPackagesOptions, setting
     return sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedFile:
-    path: str  # below site-packages, with "/"
-    digest: str
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """The Python files of one distribution as its RECORD lists them, in path order. ``metadata`` is its .dist-info."""
-
-    root: str
-    metadata: str
-    files: tuple[RecordedFile, ...]
-
-    def groups(self, split_bytes: int) -> dict[str, list[RecordedFile]]:
-        """Files by sub-package of the largest top-level package ("nn"; "" for what lies directly in it) and by further
-        top-level packages; all in "" when the distribution is small. A sub-package of many times the size is divided
-        again, by the first letter of the next part ("models/b*")."""
-        if sum(file.size_bytes for file in self.files) <= split_bytes:
-            return {"": list(self.files)}
-        sizes: dict[str, int] = {}
-        for file in self.files:
-            top = file.path.split("/", 1)[0]
-            sizes[top] = sizes.get(top, 0) + file.size_bytes
-        main = max(sorted(sizes), key=lambda top: sizes[top])
-        folders = [PurePosixPath(file.path).parent.parts for file in self.files]
-        inside = [folder for folder in folders if folder and folder[0] == main]
-        common = 0
-        while inside and all(len(folder) > common and folder[common] == inside[0][common] for folder in inside):
-            common += 1
-        groups: dict[str, list[RecordedFile]] = {}
-        for file, folder in zip(self.files, folders, strict=True):
-            level = common if folder and folder[0] == main else 0
-            groups.setdefault(folder[level] if len(folder) > level else "", []).append(file)
-        for name in [
-            name for name, files in groups.items() if name and sum(f.size_bytes for f in files) > 4 * split_bytes
-        ]:
-            for file in groups.pop(name):
-                rest = PurePosixPath(file.path).parts[common + 1 :]
-                part = f"{name}/{rest[0][0]}*" if len(rest) > 1 else name
-                groups.setdefault(part, []).append(file)
-        return groups
-
-
-def _recorded(distribution: Distribution) -> Recorded | None:
-    """None for a distribution without RECORD (one in development). Test, vendored and hidden files are left out."""
-    text = distribution.read_text("RECORD")
-    if text is None:
-        return None
-    files: list[RecordedFile] = []
-    metadata = ""
-    for row in csv.reader(text.splitlines()):
-        path = row[0].replace("\\", "/") if row else ""
-        if path.endswith(".dist-info/RECORD") and path.count("/") == 1:  # vendored distributions have one, too
-            metadata = path.removesuffix("/RECORD")
-        if not path.endswith(".py") or path.startswith(("../", "/")) or ".." in PurePosixPath(path).parts:
-            continue
-        if not _is_read(path):
-            continue
-        size = row[2] if len(row) > 2 else ""
-        files.append(RecordedFile(path, row[1] if len(row) > 1 else "", int(size) if size.isdecimal() else 0))
-    root = str(distribution.locate_file(""))
-    return Recorded(root, str(Path(root) / metadata), tuple(sorted(files, key=lambda file: file.path)))
-
-
-def _is_read(path: str) -> bool:
-    parts = PurePosixPath(path).with_suffix("").parts
-    return not any(
-        part in _TEST_PARTS
-        or part.startswith("test_")
-        or part.endswith(("_test", "_tests", "-stubs"))
-        or not part.isidentifier()
-        for part in parts
-    )
-
-
 def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterator[ApiEntity | Decision]:  # noqa: ARG001
-    """Every public callable with a docstring; one :class:`Decision` for a module that cannot be parsed."""
+    """Every public object with a docstring; one :class:`Decision` for a module that cannot be parsed."""
+    options = source_options(PythonPackagesOptions, item.source, source)
     distribution = Distribution.at(item.locator["metadata"])
-    recorded = _recorded(distribution)
-    files = recorded.groups(int(item.locator["split_bytes"])).get(item.locator["group"], []) if recorded else []
-    if recorded is None or not files:
+    known = _recorded_at(item.locator["metadata"], _record_stamp(item.locator["metadata"]))
+    if known is None:
+        yield Decision(item.source, item.item_id, STEP, "missing_item", "the distribution has no RECORD")
+        return
+    name = str(distribution.metadata["Name"])
+    is_imported = options.imports(name)
+    files = list(known.files) if is_imported else known.groups(options.split_bytes).get(item.locator["group"], [])
+    if not files:
         yield Decision(item.source, item.item_id, STEP, "missing_item", "the distribution's RECORD lists no such files")
         return
-    exports = exports_of(recorded.root, tuple(file.path for file in recorded.files))
-    name, version = str(distribution.metadata["Name"]), distribution.version
-    package_url = f"pkg:pypi/{normalised_name(name)}@{quote(version)}"
-    seen: set[str] = set()
+    bare = ApiEntity(
+        provider="python",
+        service=normalised_name(name),
+        name="",
+        version=distribution.version,
+        entity_type="",
+        summary="",
+        description="",
+        parameters={},
+        returns={},
+        license=item.locator["license"],
+        source=item.source,
+        item_id=item.item_id,
+        source_uri=f"pkg:pypi/{normalised_name(name)}@{quote(distribution.version)}",
+    )
+    found = _public_objects(item, known, _chosen(files, options))
+    if is_imported:
+        limits = Inspection(options.inspect_seconds, options.inspect_memory_bytes)
+        found = inspected_objects(item, known, found, limits)
+    version_part = re.compile(options.version_part) if options.version_part else None
+    seen: set[tuple[str, str]] = set()
+    for entry in found:
+        if isinstance(entry, Decision):
+            yield entry
+            continue
+        path, file, described = entry
+        here = replace(bare, name=path, source_uri=f"{bare.source_uri}#{file}")
+        if version_part is not None:
+            here = _without_version(here, version_part)
+        if (here.name, here.version) not in seen:
+            seen.add((here.name, here.version))
+            yield described_entity(described, here)
+
+
+def _chosen(files: list[RecordedFile], options: PythonPackagesOptions) -> list[RecordedFile]:
+    if options.modules is None:
+        return files
+    return [file for file in files if any(fnmatchcase(module_name(file.path), pattern) for pattern in options.modules)]
+
+
+def _without_version(entity: ApiEntity, version_part: re.Pattern[str]) -> ApiEntity:
+    parts = entity.name.split(".")
+    versions = [part for part in parts if version_part.fullmatch(part)]
+    if not versions:
+        return entity
+    return replace(entity, name=".".join(part for part in parts if part not in versions), version=versions[0])
+
+
+def _record_stamp(metadata: str) -> int:
+    try:
+        return (Path(metadata) / "RECORD").stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+@lru_cache(maxsize=2)  # a worker reads several items of one distribution; the time tells another version of it
+def _recorded_at(metadata: str, stamp: int) -> Recorded | None:  # noqa: ARG001
+    return recorded(Distribution.at(metadata))
+
+
+def _public_objects(
+    item: Item, known: Recorded, files: list[RecordedFile]
+) -> Iterator[tuple[str, str, PythonObject] | Decision]:
+    """(public path, file, object) of what the files document. The object's ``name`` holds its module, too."""
+    exports = _exports_of(known)
     for file in files:
         module = module_name(file.path)
         if not exports.may_show(module):
             continue
         try:
-            code = _read_source(Path(recorded.root) / file.path)
-            tree = (
-                visit(module, Path(recorded.root) / file.path, code)
-                if '"""' in code or "'''" in code or 'r"' in code
-                else None
-            )
-        except (OSError, SyntaxError, ValueError, RecursionError, MemoryError, UnicodeError) as error:
-            detail = f"{type(error).__name__}: {error}".replace(recorded.root, "")
+            source = _parsed(known.root, file.path)
+        except _UNREADABLE as error:
+            detail = f"{file.path}: {type(error).__name__}: {error}".replace(known.root, "")
             yield Decision(item.source, f"{item.item_id}#{module}", STEP, "malformed_source", detail)
             continue
-        if tree is None:
+        if source is None:
             continue
-        for path, kind, described in _described_objects(tree, module, exports):
-            if path in seen:
+        for name in source.members:
+            path = exports.public_path(module, name, source.listed)
+            if path is None:
                 continue
-            seen.add(path)
-            yield described_entity(
-                described,
-                ApiEntity(
-                    provider="python",
-                    service=normalised_name(name),
-                    name=path,
-                    version=version,
-                    entity_type=kind,
-                    summary="",
-                    description="",
-                    parameters={},
-                    returns={},
-                    license=item.locator["license"],
-                    source=item.source,
-                    item_id=item.item_id,
-                    source_uri=f"{package_url}#{file.path}",
-                ),
-            )
+            for described in source.objects(name):
+                yield (
+                    path + described.name[len(name) :],
+                    file.path,
+                    replace(described, name=f"{module}.{described.name}"),
+                )
+
+
+def _parsed(root: str, path: str) -> ModuleSource | None:
+    """None for a file without docstrings."""
+    code = _read_source(Path(root) / path)
+    if not _DOCUMENTED.search(code):
+        return None
+    return parse_module(module_name(path), code, path.endswith("__init__.py"))
 
 
 def _read_source(path: Path) -> str:
     if path.stat().st_size > _MAX_FILE_BYTES:
-        raise ValueError(f"the file has more than {_MAX_FILE_BYTES} bytes")
+        raise ValueError(f"the file has more than {_MAX_FILE_BYTES:,} bytes")
     return decode_source(path.read_bytes())
 
 
-def visit(module: str, path: Path, code: str) -> Any:
-    """griffe's tree of one module. Raises SyntaxError, ValueError, RecursionError for what Python cannot parse."""
-    import griffe
-
-    logging.getLogger("griffe").setLevel(logging.CRITICAL)  # it reports every annotation that it cannot resolve
-
-    package, _, last = module.rpartition(".")
-    parent = None
-    for part in package.split(".") if package else ():
-        parent = griffe.Module(part, filepath=path.parent / "__init__.py", parent=parent)
-    return griffe.visit(last, path, code, parent=parent)
-
-
 @lru_cache(maxsize=2)
-def exports_of(root: str, paths: tuple[str, ...]) -> Exports:
-    """What the packages of a distribution export (one pass over its ``__init__.py`` files; kept for its next item)."""
+def _exports_of(known: Recorded) -> Exports:
+    """What the modules of a distribution export: its packages (``__init__.py``), and private modules that pass on what
+    others define. Kept for the distribution's next item."""
     exports = Exports()
-    for path in paths:
-        exports.add_module(module_name(path))
-        if path.endswith("__init__.py"):
-            try:
-                code = _read_source(Path(root) / path)
-                if "import" in code:
-                    exports.add_package(visit(module_name(path), Path(root) / path, code))
-            except (OSError, SyntaxError, ValueError, RecursionError, MemoryError, UnicodeError):
-                continue  # the module itself is read, and rejected, by its own item
+    for file in known.files:
+        module = module_name(file.path)
+        exports.add_module(module)
+        is_package = file.path.endswith("__init__.py")
+        if not is_package and "._" not in module:
+            continue
+        try:
+            code = _read_source(Path(known.root) / file.path)
+            if ("import" in code) if is_package else _PASSES_ON.search(code):
+                exports.add_imports(parse_module(module, code, is_package), is_package)
+        except _UNREADABLE:
+            continue  # the module itself is read, and rejected, by its own item
     return exports
-
-
-def _described_objects(tree: Any, module: str, exports: Exports) -> Iterator[tuple[str, str, Any]]:
-    """(public path, entity type, griffe object) of the module's documented functions, classes and methods."""
-    listed = frozenset(str(entry) for entry in tree.exports or ())
-    for name, member in tree.members.items():
-        if member.is_alias or member.kind.value not in {"function", "class"}:
-            continue
-        path = exports.public_path(module, name, listed)
-        if path is None:
-            continue
-        yield from _with_members(member, path, "function" if member.kind.value == "function" else "class")
-
-
-def _with_members(member: Any, path: str, kind: str) -> Iterator[tuple[str, str, Any]]:
-    if member.docstring is not None and member.docstring.value.strip():
-        yield path, kind, member
-    if member.kind.value != "class":
-        return
-    for name, inner in member.members.items():
-        if inner.is_alias or not is_public(name):
-            continue
-        if inner.kind.value == "function":
-            yield from _with_members(inner, f"{path}.{name}", "method")
-        elif inner.kind.value == "class":
-            yield from _with_members(inner, f"{path}.{name}", "class")

@@ -1,98 +1,50 @@
-"""One object of griffe's tree -> ApiEntity: its docstring and its signature put together."""
+"""One documented Python object -> ApiEntity: its docstring and its signature put together."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from forge.apis.annotations import default_of, schema_of, schema_of_prose
 from forge.apis.docstring_sections import Described, Sections, sections_of
 from forge.apis.property_order import with_order
-from forge.apis.python_exports import is_public
+from forge.apis.python_objects import Parameter, PythonObject
 from forge.schema import ApiEntity
 from forge.text.markup import cut, first_sentence
 
+_NAMES = re.compile(r"\s*,\s*")
 
-def described_entity(described: Any, bare: ApiEntity) -> ApiEntity:
-    """``bare`` (where the object comes from, its public name and entity type) with what a documented griffe function
-    or class says of itself."""
+
+def described_entity(described: PythonObject, bare: ApiEntity) -> ApiEntity:
+    """``bare`` (where the object comes from and its public name) with what a documented object says of itself."""
     sections = sections_of(described.docstring)
-    kind = bare.entity_type
-    call = described
+    errors, examples = sections.errors, sections.examples
     documented = sections.parameters
-    if kind == "class":
-        call = described.members.get("__init__")
-        if call is not None and not call.is_alias and call.docstring is not None and not documented:
-            documented = sections_of(call.docstring).parameters
-    signature = _signature(call, kind, described)
+    if described.kind == "class" and described.constructor_docstring not in {"", described.docstring}:
+        constructor = sections_of(described.constructor_docstring)
+        documented = documented or constructor.parameters
+        errors, examples = errors or constructor.errors, examples or constructor.examples
     return replace(
         bare,
-        summary=first_sentence(sections.text) or _summary_of(bare.name, kind),
+        entity_type=described.kind,
+        summary=first_sentence(sections.text),
         description=sections.text,
-        parameters=_parameters(signature, documented, open_ended=signature is None),
-        returns={} if kind == "class" else _returns(call, sections),
-        errors=sections.errors,
-        examples=sections.examples,
+        parameters=_parameters(described.parameters, documented),
+        returns={} if described.kind == "class" else _returns(described.returns, sections),
+        errors=errors,
+        examples=examples,
+        declaration=described.declaration,
     )
 
 
-def _summary_of(path: str, kind: str) -> str:
-    return f"The {kind} {path.rsplit('.', 1)[-1]}."
-
-
-@dataclass(frozen=True, slots=True)
-class _Parameter:
-    name: str  # "*args" and "**kwargs" with their stars
-    annotation: str
-    default: str | None
-
-    @property
-    def variadic(self) -> bool:
-        return self.name.startswith("*")
-
-
-def _signature(call: Any, kind: str, owner: Any) -> list[_Parameter] | None:
-    """The parameters a caller gives; None when the class inherits its constructor from elsewhere."""
-    if call is None or call.is_alias or call.kind.value != "function":
-        if kind == "class" and any("dataclass" in str(decorator.value) for decorator in owner.decorators):
-            return [
-                _Parameter(name, str(member.annotation), None if member.value is None else str(member.value))
-                for name, member in owner.members.items()
-                if not member.is_alias
-                and member.kind.value == "attribute"
-                and member.annotation is not None
-                and is_public(name)
-            ]
-        return None
-    parameters = list(call.parameters)
-    if (
-        kind in {"class", "method"}
-        and "staticmethod" not in call.labels
-        and parameters
-        and parameters[0].name in {"self", "cls", "mcs", "klass"}
-    ):
-        parameters = parameters[1:]
-    stars = {"variadic positional": "*", "variadic keyword": "**"}
-    return [
-        _Parameter(
-            stars.get(entry.kind.value if entry.kind else "", "") + entry.name,
-            str(entry.annotation or ""),
-            None if entry.default is None or (entry.kind and entry.kind.value in stars) else str(entry.default),
-        )
-        for entry in parameters
-        if is_public(entry.name) or entry.default is None
-    ]
-
-
-def _parameters(
-    signature: Sequence[_Parameter] | None, documented: Sequence[Described], open_ended: bool
-) -> dict[str, Any]:
+def _parameters(signature: Sequence[Parameter] | None, documented: Sequence[Described]) -> dict[str, Any]:
     """JSON Schema of the call. Documented names that the signature lacks are added when it can take them."""
+    open_ended = signature is None
     told: dict[str, Described] = {}
     for entry in documented:
-        for part in re.split(r"\s*,\s*", entry.name):
+        for part in _NAMES.split(entry.name):
             if part:
                 told.setdefault(part.lstrip("*\\"), entry)
     properties: dict[str, Any] = {}
@@ -100,12 +52,12 @@ def _parameters(
     for parameter in signature or ():
         plain = parameter.name.lstrip("*")
         properties[parameter.name] = _property(parameter, told.pop(plain, None))
-        if parameter.default is None and not parameter.variadic:
+        if parameter.default is None and not parameter.is_variadic:
             required.append(parameter.name)
     if open_ended or any(name.startswith("**") for name in properties):
         for plain, entry in told.items():
             if plain.isidentifier():
-                properties[plain] = {**_property(_Parameter(plain, "", None), entry), "x-extra": True}
+                properties[plain] = {**_property(Parameter(plain), entry), "x-extra": True}
     schema: dict[str, Any] = {"type": "object", "properties": properties}
     if required:
         schema["required"] = required
@@ -114,22 +66,21 @@ def _parameters(
     return with_order(schema)
 
 
-def _property(parameter: _Parameter, entry: Described | None) -> dict[str, Any]:
-    schema = {} if parameter.variadic else schema_of(parameter.annotation)
-    if parameter.variadic and parameter.annotation:
+def _property(parameter: Parameter, entry: Described | None) -> dict[str, Any]:
+    schema = {} if parameter.is_variadic else schema_of(parameter.annotation)
+    if parameter.is_variadic and parameter.annotation:
         schema = {"x-annotation": parameter.annotation}
     if entry is not None:
         if not schema and entry.annotation:
             schema = schema_of_prose(entry.annotation)
         if entry.description:
             schema["description"] = cut(entry.description, 4000)
-    if parameter.default is not None:
+    if parameter.default:
         schema.update(default_of(parameter.default))
     return schema
 
 
-def _returns(call: Any, sections: Sections) -> dict[str, Any]:
-    annotation = str(call.returns or "") if call is not None else ""
+def _returns(annotation: str, sections: Sections) -> dict[str, Any]:
     described = [entry for entry in sections.returns if entry.description or entry.annotation]
     if len(described) > 1:
         values = [

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import griffe
+import inspect
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forge.apis.docstring_sections import Sections, clean, guess_style, sections_of, split_session
+from forge.apis.docstring_sections import Sections, clean, sections_of, split_session
+from forge.apis.docstring_styles import guess_style
 
 GOOGLE = """Adds two numbers.
 
@@ -75,7 +77,7 @@ SPHINX = """Adds two numbers.
 
 
 def _sections(value: str) -> Sections:
-    return sections_of(griffe.Docstring(value))
+    return sections_of(inspect.cleandoc(value))
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ class Basket(dict):
 
     @property
     def total(self):
-        """Not a call."""
+        """What all of it costs."""
 
     class Line:
         """One line."""
@@ -149,6 +149,7 @@ def test_public_documented_callables_by_their_public_path(site: Path, settings: 
         "shop.Basket": "class",
         "shop.Basket.Line": "class",
         "shop.Basket.add": "method",
+        "shop.Basket.total": "attribute",
         "shop.Offer": "class",
         "shop.price": "function",
         "shop.prices.helper": "function",

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from forge.apis.docstrings import visit
-from forge.apis.python_exports import Exports, module_name
+from forge.apis.python_exports import Exports
+from forge.apis.python_source import parse_module
 
 
 def _exports(**packages: str) -> Exports:
@@ -15,7 +13,7 @@ def _exports(**packages: str) -> Exports:
     for package, code in packages.items():
         name = package.replace("__", ".")
         exports.add_module(name)
-        exports.add_package(visit(name, Path(name.replace(".", "/")) / "__init__.py", code))
+        exports.add_imports(parse_module(name, code, is_package=True), is_package=True)
     return exports
 
 
@@ -58,12 +56,3 @@ def test_modules_that_show_nothing_are_known() -> None:
 def test_circles_end() -> None:
     exports = _exports(a="from .b import *", a__b="from .. import *\nfrom a import *")
     assert exports.public_path("a.b", "f") == "a.f"
-
-
-def test_module_name() -> None:
-    assert [module_name(path) for path in ("a/b/__init__.py", "a/c.py", "six.py", "__init__.py")] == [
-        "a.b",
-        "a.c",
-        "six",
-        "__init__",
-    ]
