@@ -72,14 +72,14 @@ def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterato
 
 
 def _specification(file: OpenedFile, source: SourceSettings) -> Iterator[ApiEntity | Decision]:
-    from forge.apis.openapi import read_openapi
+    from forge.apis.openapi import Origin, read_openapi
 
     item = file.item
     content = file.whole(MAX_SPEC_BYTES)
     if isinstance(content, Problem):
         yield content.decision(item, _STEP)
         return
-    yield from read_openapi(content, source=item.source, item_id=item.item_id, license=source.license)
+    yield from read_openapi(content, Origin(item.source, item.item_id, license=source.license))
 
 
 def _entity(number: int, row: dict[str, Any], *, item: Item, source: SourceSettings) -> ApiEntity | Decision:

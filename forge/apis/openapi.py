@@ -1,328 +1,254 @@
-"""OpenAPI 3.0 and 3.1 and Swagger 2.0 files (JSON or YAML) -> ApiEntity, one an operation.
+"""OpenAPI 3.0 and 3.1 and Swagger 2.0 documents (JSON or YAML) -> ApiEntity, one an operation.
 
-An operation's key is its method and path template (``GET /pets/{id}``): operationIds are optional and change. Only
-references inside the document are followed; nothing is fetched.
+An operation's name is its method and path template (``GET /pets/{id}``): operationIds are optional and change. Only
+references inside the document are followed; nothing is fetched. Callbacks and webhooks are calls that the API makes,
+not its own operations: they are left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
-import orjson
-
-from forge.apis.property_order import with_order
-from forge.apis.references import ReferenceError_, resolve, schema_in
-from forge.apis.yaml_documents import load_yaml
-from forge.schema import ApiEntity, ApiError, ApiExample, Decision, canonical_json
+from forge.apis.descriptions import description_text, plain_text
+from forge.apis.openapi_document import SpecificationError, collector_paused, load_specification
+from forge.apis.openapi_identity import Identity, Mirror, identity_of
+from forge.apis.openapi_operations import OperationReader
+from forge.apis.references import ReferenceError_
+from forge.schema import ApiEntity, Decision
 from forge.text.licenses import spdx_of
-from forge.text.markup import cut, first_sentence, text_of
+from forge.text.markup import cut, first_sentence
 
 STEP = "parse_apis"
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 _MAX_OPERATIONS = 50_000
-_MAX_EXAMPLE_CHARACTERS = 4000
+_MAX_WEIGHT = 200_000_000
+"""Characters of JSON that one item may become. A small document can state a huge one: every operation refers to the
+same schema of a thousand properties."""
 
 
-class SpecificationError(ValueError):
-    """The file is no OpenAPI or Swagger document."""
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a document lies. ``part`` of ``parts``: only the paths whose hash falls into it are read."""
+
+    source: str
+    item_id: str
+    uri: str = ""
+    license: str | None = None
+    """Overrides what ``info.license`` states."""
+    part: int = 0
+    parts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _About:
+    """What all operations of one document share."""
+
+    identity: Identity
+    provider: str
+    version: str
+    license: str
+    schemes: Mapping[str, str]
 
 
 def read_openapi(
-    data: bytes,
-    *,
-    source: str,
-    item_id: str,
-    uri: str = "",
-    license: str | None = None,  # noqa: A002
+    data: bytes, origin: Origin, mirrors: Mapping[str, Mirror] | None = None
 ) -> Iterator[ApiEntity | Decision]:
     """Every operation of one specification, by path and method as the file orders them.
 
-    A file that is no specification gives one :class:`Decision` ``malformed_spec``; an operation that cannot be read
-    gives ``malformed_operation`` and the others go on. ``license`` overrides what ``info.license`` states.
+    A file that is no specification gives one :class:`Decision` (``malformed_spec``, ``too_large``, ``oversized``); a
+    path or operation that cannot be read gives ``malformed_path`` or ``malformed_operation`` and the others go on;
+    keys that stand twice are told in one ``duplicate_keys``.
     """
+    with collector_paused():
+        yield from _read(data, origin, mirrors or {})
+
+
+def _read(data: bytes, origin: Origin, mirrors: Mapping[str, Mirror]) -> Iterator[ApiEntity | Decision]:
+    source, item_id = origin.source, origin.item_id
     try:
-        document = _load(data)
-        service, version, stated = _about(document)
-        paths = document.get("paths") or {}
-        if not isinstance(paths, Mapping):
+        document, repeated = load_specification(data)
+        del data
+        paths = document.get("paths")
+        if not isinstance(paths, dict | None):
             raise SpecificationError("'paths' is no object")
+        reader = OperationReader(document)
+        about = _about(document, reader, origin, mirrors)
     except (SpecificationError, ReferenceError_) as error:
-        yield Decision(source, item_id, STEP, "malformed_spec", str(error))
+        yield Decision(source, item_id, STEP, getattr(error, "reason", "malformed_spec"), f"{item_id}: {error}")
         return
-    count = 0
-    for path, entry in paths.items():
-        try:
-            entry = resolve(document, entry)
-        except ReferenceError_ as error:
-            yield Decision(source, f"{item_id}#{path}", STEP, "malformed_operation", str(error))
+    if repeated and origin.part == 0:
+        more = f" and {len(repeated) - 3} more" if len(repeated) > 3 else ""
+        detail = f"{item_id}: {'; '.join(repeated[:3])}{more}; the last one counts"
+        yield Decision(source, f"{item_id}#keys", STEP, "duplicate_keys", detail)
+    weight = count = 0
+    for path, method, operation, shared in _operations(paths or {}, reader, origin):
+        if isinstance(operation, Decision):
+            count += 1
+            yield operation
             continue
-        if not isinstance(entry, Mapping) or not str(path).startswith("/"):
+        count += 1
+        if count > _MAX_OPERATIONS or weight > _MAX_WEIGHT:
+            detail = f"{item_id}: more than {_MAX_OPERATIONS:,} operations or {_MAX_WEIGHT:,} characters"
+            yield Decision(source, item_id, STEP, "too_large", f"{detail} before {method} {path}")
+            return
+        place = f"{method.upper()} {plain_text(path)}"
+        try:
+            entity, heavy = _entity(reader, operation, (method, path), shared, about, origin)
+        except (ReferenceError_, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            detail = f"{item_id}, {place}: {type(error).__name__.rstrip('_')}: {error}"
+            yield Decision(source, f"{item_id}#{place}", STEP, "malformed_operation", detail)
+            continue
+        weight += heavy
+        yield entity
+    if count == 0 and (origin.parts == 1 or not paths):
+        yield Decision(source, item_id, STEP, "no_operations", f"{item_id} describes no operation")
+
+
+def _operations(
+    paths: Mapping[str, Any], reader: OperationReader, origin: Origin
+) -> Iterator[tuple[str, str, Any, Mapping[str, Any]]]:
+    """Path, method, what the document has there (a decision, where it is of no use), the path's entry."""
+    for path, stated in paths.items():
+        if path.startswith("x-"):
+            continue
+        if origin.parts > 1 and zlib.crc32(path.encode("utf-8", "replace")) % origin.parts != origin.part:
+            continue
+        cause = f"a path's entry is an object, this is a {type(stated).__name__}"
+        try:
+            entry = reader.references.resolve(stated)
+        except ReferenceError_ as error:
+            entry, cause = None, str(error)
+        if not isinstance(entry, dict):
+            place = plain_text(path)
+            detail = f"{origin.item_id}, {place}: {cause}"
+            yield path, "", Decision(origin.source, f"{origin.item_id}#{place}", STEP, "malformed_path", detail), {}
             continue
         for method in METHODS:
-            operation = entry.get(method)
-            if operation is None:
-                continue
-            count += 1
-            if count > _MAX_OPERATIONS:
-                yield Decision(source, item_id, STEP, "too_large", f"more than {_MAX_OPERATIONS} operations")
-                return
-            name = f"{method.upper()} {path}"
-            try:
-                yield _entity(
-                    document,
-                    operation,
-                    entry.get("parameters"),
-                    about=(service, name, version),
-                    license=stated if license is None else license,
-                    origin=(source, item_id, f"{uri or item_id}#{name}"),
-                )
-            except (ReferenceError_, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-                detail = f"{type(error).__name__}: {error}"
-                yield Decision(source, f"{item_id}#{name}", STEP, "malformed_operation", detail)
-    if count == 0:
-        yield Decision(source, item_id, STEP, "no_operations", "the specification describes no operation")
+            if method in entry:
+                yield path, method, entry[method], entry
 
 
-def _load(data: bytes) -> Mapping[str, Any]:
-    text = data.removeprefix(b"\xef\xbb\xbf")
-    try:
-        document = orjson.loads(text)
-    except orjson.JSONDecodeError as json_error:
-        if text.lstrip()[:1] in {b"{", b"["}:
-            raise SpecificationError(f"not valid JSON: {json_error}") from None
-        try:
-            document = load_yaml(text)
-        except ValueError as error:
-            raise SpecificationError(str(error)) from None
-    if not isinstance(document, Mapping):
-        raise SpecificationError(f"a specification is an object, this is a {type(document).__name__}")
-    stated = str(document.get("openapi") or document.get("swagger") or "")
-    if not stated.startswith(("3.", "2.")):
-        raise SpecificationError("neither 'openapi: 3.x' nor 'swagger: 2.0'")
-    return document
-
-
-def _about(document: Mapping[str, Any]) -> tuple[str, str, str]:
-    """The service, its version and its licence as SPDX ("" when none is stated or it is not known)."""
-    information = resolve(document, document.get("info") or {})
-    if not isinstance(information, Mapping):
+def _about(
+    document: Mapping[str, Any], reader: OperationReader, origin: Origin, mirrors: Mapping[str, Mirror]
+) -> _About:
+    information = reader.references.resolve(document.get("info") or {})
+    if not isinstance(information, dict):
         raise SpecificationError("'info' is no object")
-    title = " ".join(str(information.get("title") or "").split())
-    stated = information.get("license")
-    license = ""  # noqa: A001
-    if isinstance(stated, Mapping):
-        license = spdx_of(str(stated.get("identifier") or "")) or spdx_of(str(stated.get("name") or ""))  # noqa: A001
-    return cut(title or "api", 200).replace("/", "-"), str(information.get("version") or ""), license
-
-
-def _entity(
-    document: Mapping[str, Any],
-    operation: Any,
-    shared: Any,
-    *,
-    about: tuple[str, str, str],
-    license: str,  # noqa: A002
-    origin: tuple[str, str, str],
-) -> ApiEntity:
-    operation = resolve(document, operation)
-    if not isinstance(operation, Mapping):
-        raise TypeError("the operation is no object")
-    service, name, version = about
-    source, item_id, uri = origin
-    parameters = _merged(document, shared, operation.get("parameters"))
-    schema, examples = _call(document, operation, parameters)
-    summary = _words(operation.get("summary"))
-    description = _words(operation.get("description"))
-    if operation.get("deprecated") is True:
-        description = f"Deprecated.\n\n{description}".rstrip()
-    returns, errors, outputs = _responses(document, operation.get("responses"))
-    recorded = tuple(ApiExample("", given, outputs) for given in examples[:1])
-    return ApiEntity(
-        provider=_provider(document) or source,
-        service=service,
-        name=name,
-        version=version,
-        entity_type="operation",
-        summary=summary or first_sentence(description),
-        description=description or summary,
-        parameters=schema,
-        returns=returns,
-        license=license,
-        source=source,
-        item_id=item_id,
-        source_uri=uri,
-        errors=errors,
-        examples=recorded,
-        auth=_auth(document, operation),
+    identity = identity_of(document, information, mirrors)
+    return _About(
+        identity=identity,
+        provider=identity.provider or origin.source,
+        version=cut(plain_text(str(information.get("version") or "")), 100),
+        license=origin.license if origin.license is not None else _license(information.get("license")),
+        schemes=_schemes(document, reader),
     )
 
 
-def _provider(document: Mapping[str, Any]) -> str:
-    """Whose API it is: as the file says, else the host of its first server; "" when it names none."""
-    information = document.get("info")
-    stated = information.get("x-providerName") if isinstance(information, Mapping) else None
-    hosts = [str(stated or ""), str(document.get("host") or "")]
-    servers = document.get("servers")
-    for server in servers if isinstance(servers, list) else ():
-        url = str(server.get("url") or "") if isinstance(server, Mapping) else ""
+def _license(stated: Any) -> str:
+    """As SPDX; "" when none is stated or it is not known."""
+    if not isinstance(stated, dict):
+        return ""
+    words = [stated.get(key) for key in ("identifier", "name", "url")]
+    return next((found for word in words if isinstance(word, str) and (found := spdx_of(word))), "")
+
+
+def _entity(
+    reader: OperationReader,
+    operation: Any,
+    place: tuple[str, str],
+    entry: Mapping[str, Any],
+    about: _About,
+    origin: Origin,
+) -> tuple[ApiEntity, int]:
+    """The operation, and about how many characters it has as JSON."""
+    method, path = place
+    operation = reader.references.resolve(operation)
+    if not isinstance(operation, dict):
+        raise TypeError(f"an operation is an object, this is a {type(operation).__name__}")
+    interface = reader.interface(entry.get("parameters"), operation)
+    summary = description_text(operation.get("summary")) or description_text(entry.get("summary"))
+    description = description_text(operation.get("description")) or description_text(entry.get("description"))
+    summary = cut(summary, 300) or first_sentence(description)
+    description = description or summary
+    if operation.get("deprecated") is True:
+        description = f"Deprecated.\n\n{description}".rstrip()
+    identity = about.identity
+    where = f"{method.upper()} {' '.join(plain_text(path).split())}"
+    server = _server(reader, operation, entry)
+    entity = ApiEntity(
+        provider=about.provider,
+        service=identity.service,
+        name=identity.name_of(method, path, operation),
+        version=about.version,
+        entity_type="operation",
+        summary=summary,
+        description=description,
+        parameters=interface.parameters,
+        returns=interface.returns,
+        license=about.license,
+        source=origin.source,
+        item_id=origin.item_id,
+        source_uri=f"{origin.uri or origin.item_id}#{where}",
+        errors=interface.errors,
+        examples=interface.examples,
+        auth=_auth(operation.get("security", reader.document.get("security")), about.schemes),
+        declaration=where.replace(" ", f" {server}", 1) if server else "",
+        mirror=identity.mirror,
+    )
+    return entity, interface.weight + len(description)
+
+
+def _server(reader: OperationReader, operation: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
+    """The address that the path is below: of the operation's, the path's or the document's first server."""
+    document = reader.document
+    for holder in (operation, entry, document):
+        servers = holder.get("servers")
+        if isinstance(servers, list) and servers and isinstance(servers[0], dict):
+            url = servers[0].get("url")
+            if isinstance(url, str) and url.strip("/ "):
+                return cut("".join(plain_text(url).split()), 300).rstrip("/")
+    host = document.get("host")
+    base = document.get("basePath")
+    base = base.rstrip("/") if isinstance(base, str) else ""
+    if not isinstance(host, str) or not host:
+        return plain_text(base)
+    schemes = document.get("schemes")
+    scheme = schemes[0] if isinstance(schemes, list) and schemes and "https" not in schemes else "https"
+    return cut("".join(plain_text(f"{scheme}://{host}{base}").split()), 300)
+
+
+def _schemes(document: Mapping[str, Any], reader: OperationReader) -> dict[str, str]:
+    """Security schemes by name, each with its type: "key (apiKey in header X-Key)", "token (http bearer)"."""
+    components = document.get("components")
+    stated = components.get("securitySchemes") if isinstance(components, dict) else document.get("securityDefinitions")
+    found: dict[str, str] = {}
+    for name, entry in stated.items() if isinstance(stated, dict) else ():
         try:
-            hosts.append(urlsplit(url).hostname or "")
-        except ValueError:
+            scheme = reader.references.resolve(entry)
+        except ReferenceError_:
             continue
-    return next((cut(host, 200).replace("/", "-") for host in hosts if host), "")
+        if not isinstance(scheme, dict) or not isinstance(scheme.get("type"), str):
+            continue
+        words = [scheme["type"]]
+        if scheme["type"] == "apiKey":
+            words += ["in", scheme.get("in"), scheme.get("name")]
+        elif scheme["type"] == "http":
+            words.append(scheme.get("scheme"))
+        told = " ".join(" ".join(word.split()) for word in words if isinstance(word, str))
+        found[name] = cut(plain_text(f"{name} ({told})"), 200)
+    return found
 
 
-def _words(text: object) -> str:
-    """Descriptions are CommonMark, often with HTML in it: only what is plainly HTML is converted."""
-    if not isinstance(text, str):
+def _auth(stated: Any, schemes: Mapping[str, str]) -> str:
+    """ "none", or the security schemes of which one suffices: "key (apiKey in header X-Key) or login (oauth2)"."""
+    if not isinstance(stated, list):
         return ""
-    return text_of(text) if "</" in text or "<p>" in text or "<br" in text else cut(text.strip(), 20_000)
-
-
-def _merged(document: Mapping[str, Any], shared: Any, own: Any) -> list[Mapping[str, Any]]:
-    """The parameters of a path and of its operation; the operation's replace those of the same name and place."""
-    found: dict[tuple[str, str], Mapping[str, Any]] = {}
-    for entries in (shared, own):
-        if not isinstance(entries, Sequence) or isinstance(entries, str):
-            continue
-        for entry in entries:
-            parameter = resolve(document, entry)
-            if isinstance(parameter, Mapping) and isinstance(parameter.get("name"), str):
-                found[str(parameter.get("in")), parameter["name"]] = parameter
-            elif isinstance(parameter, Mapping) and parameter.get("in") == "body":
-                found["body", "body"] = parameter
-    return list(found.values())
-
-
-def _call(
-    document: Mapping[str, Any], operation: Mapping[str, Any], parameters: Sequence[Mapping[str, Any]]
-) -> tuple[dict[str, Any], list[str]]:
-    """One JSON Schema of everything that a caller gives (the fields of an object body side by side with the
-    parameters), and recorded requests."""
-    properties: dict[str, Any] = {}
-    required: list[str] = []
-    example: dict[str, Any] = {}
-    recorded: list[str] = []
-    for parameter in parameters:
-        place = str(parameter.get("in"))
-        if place == "body":
-            _add_body(document, parameter.get("schema"), parameter, properties, required)
-            continue
-        name = parameter["name"]
-        node = schema_in(document, _schema_of_parameter(document, parameter))
-        if description := _words(parameter.get("description")):
-            node["description"] = cut(description, 4000)
-        if parameter.get("deprecated") is True:
-            node["deprecated"] = True
-        if place in {"query", "header", "cookie"}:
-            node["x-in"] = place
-        if (shown := _example_of(document, parameter)) is not None:
-            example[name] = shown
-        properties[name] = node
-        if parameter.get("required") is True or place == "path":
-            required.append(name)
-    body = resolve(document, operation.get("requestBody"))
-    if isinstance(body, Mapping):
-        media = _media(document, body.get("content"))
-        if media is not None:
-            _add_body(document, media.get("schema"), body, properties, required)
-            shown = _example_of(document, media)
-            if isinstance(shown, Mapping):
-                recorded.append(canonical_json({**example, **shown}))
-    schema: dict[str, Any] = {"type": "object", "properties": properties}
-    if required:
-        schema["required"] = sorted(set(required), key=required.index)
-    if not recorded and example and set(required) <= set(example):
-        recorded.append(canonical_json(example))
-    return with_order(schema), [text for text in recorded if len(text) <= _MAX_EXAMPLE_CHARACTERS]
-
-
-def _schema_of_parameter(document: Mapping[str, Any], parameter: Mapping[str, Any]) -> Any:
-    if "schema" in parameter:
-        return parameter["schema"]
-    media = _media(document, parameter.get("content"))
-    if media is not None:
-        return media.get("schema", {})
-    # Swagger 2 writes the type beside the name
-    kept = ("type", "format", "enum", "default", "items", "minimum", "maximum", "minLength", "maxLength", "pattern")
-    return {key: parameter[key] for key in kept if key in parameter}
-
-
-def _add_body(
-    document: Mapping[str, Any], schema: Any, body: Mapping[str, Any], properties: dict[str, Any], required: list[str]
-) -> None:
-    expanded = schema_in(document, schema)
-    if expanded.get("type", "object") == "object" and expanded.get("properties"):
-        for name, node in expanded["properties"].items():
-            properties.setdefault(name, node)
-        if body.get("required") is True or "requestBody" not in body:
-            required += [name for name in expanded.get("required", ()) if name in expanded["properties"]]
-        return
-    if description := _words(body.get("description")):
-        expanded.setdefault("description", cut(description, 4000))
-    properties.setdefault("body", expanded)
-    if body.get("required") is True:
-        required.append("body")
-
-
-def _media(document: Mapping[str, Any], content: Any) -> Mapping[str, Any] | None:
-    """The JSON representation of a body where there is one, else the first."""
-    if not isinstance(content, Mapping) or not content:
-        return None
-    kinds = sorted(content, key=lambda kind: (str(kind).split(";")[0] != "application/json", "json" not in str(kind)))
-    chosen = resolve(document, content[kinds[0]])
-    return chosen if isinstance(chosen, Mapping) else None
-
-
-def _example_of(document: Mapping[str, Any], holder: Mapping[str, Any]) -> Any:
-    if "example" in holder:
-        return holder["example"]
-    examples = holder.get("examples")
-    if isinstance(examples, Mapping):
-        for entry in examples.values():
-            entry = resolve(document, entry)
-            if isinstance(entry, Mapping) and "value" in entry:
-                return entry["value"]
-    schema = resolve(document, holder.get("schema"))
-    return schema.get("example") if isinstance(schema, Mapping) else None
-
-
-def _responses(document: Mapping[str, Any], responses: Any) -> tuple[dict[str, Any], tuple[ApiError, ...], str]:
-    """The schema of the first success, the documented failures, and a recorded success ("" when there is none)."""
-    if not isinstance(responses, Mapping):
-        return {}, (), ""
-    returns: dict[str, Any] = {}
-    output = ""
-    errors: list[ApiError] = []
-    for status, entry in sorted(responses.items(), key=lambda pair: str(pair[0])):
-        entry = resolve(document, entry)
-        if not isinstance(entry, Mapping):
-            continue
-        description = _words(entry.get("description"))
-        if str(status).startswith("2"):
-            if returns:
-                continue
-            media = _media(document, entry.get("content")) or {key: entry[key] for key in ("schema",) if key in entry}
-            returns = schema_in(document, media.get("schema")) if media.get("schema") is not None else {}
-            if description:
-                returns.setdefault("description", description)
-            shown = _example_of(document, media)
-            swagger = entry.get("examples")
-            if shown is None and isinstance(swagger, Mapping):
-                shown = swagger.get("application/json")
-            text = "" if shown is None else shown if isinstance(shown, str) else canonical_json(shown)
-            output = text if len(text) <= _MAX_EXAMPLE_CHARACTERS else ""
-        elif not str(status).startswith(("1", "3")):
-            errors.append(ApiError(str(status), cut(description, 600)))
-    return returns, tuple(errors), output
-
-
-def _auth(document: Mapping[str, Any], operation: Mapping[str, Any]) -> str:
-    """ "none", or the names of the security schemes of which one suffices: "api_key or oauth2"."""
-    stated = operation.get("security", document.get("security"))
-    if not isinstance(stated, Sequence) or isinstance(stated, str):
-        return ""
-    choices = [" and ".join(sorted(map(str, entry))) for entry in stated if isinstance(entry, Mapping)]
-    return " or ".join(choice or "none" for choice in choices) or "none"
+    choices = [
+        " and ".join(sorted(schemes.get(name, plain_text(name)) for name in entry)) or "none"
+        for entry in stated
+        if isinstance(entry, dict)
+    ]
+    return " or ".join(dict.fromkeys(choices)) or "none"

@@ -73,6 +73,43 @@ _PHRASES = {
     "open government v3.0": "OGL-UK-3.0",
     "upl": "UPL-1.0",
     "universal permissive 1.0": "UPL-1.0",
+    "bsd3": "BSD-3-Clause",
+    "distributed under mit": "MIT",
+    "licensed by apache 2.0": "Apache-2.0",
+    "agplv3": "AGPL-3.0-only",
+    "agplv3.0": "AGPL-3.0-only",
+    "gnu affero general public 3.0": "AGPL-3.0-only",
+    "gnu affero general public 3.0 or later": "AGPL-3.0-or-later",
+    "gnu general public 2.0": "GPL-2.0-only",
+    "gnu general public 3.0": "GPL-3.0-only",
+    "cc0 1.0": "CC0-1.0",
+    "cc by sa 2.0": "CC-BY-SA-2.0",
+    "cc by nc 4.0": "CC-BY-NC-4.0",
+    "creative commons attribution 4.0 international public": "CC-BY-4.0",
+    "creative commons attribution 3.0 australia": "CC-BY-3.0-AU",
+    "creative commons attribution noncommercial 4.0 cc by nc": "CC-BY-NC-4.0",
+    "creative commons cc by nc nd 2.0": "CC-BY-NC-ND-2.0",
+    "attribution noncommercial sharealike 4.0 international": "CC-BY-NC-SA-4.0",
+    **{
+        f"{scheme} {address}{suffix}": expression
+        for address, expression in {
+            "opensource.org mit": "MIT",
+            "opensource.org agpl 3.0": "AGPL-3.0-only",
+            "opensource.org bsd 3 clause": "BSD-3-Clause",
+            "www.apache.org 2.0": "Apache-2.0",
+            "www.gnu.org agpl 3.0": "AGPL-3.0-only",
+            "www.gnu.org gpl 3.0": "GPL-3.0-only",
+            "creativecommons.org by 3.0": "CC-BY-3.0",
+            "creativecommons.org by 4.0": "CC-BY-4.0",
+            "creativecommons.org by sa 3.0": "CC-BY-SA-3.0",
+            "creativecommons.org by sa 4.0": "CC-BY-SA-4.0",
+            "creativecommons.org by nc 4.0": "CC-BY-NC-4.0",
+            "creativecommons.org by nc sa 4.0": "CC-BY-NC-SA-4.0",
+            "creativecommons.org publicdomain zero 1.0": "CC0-1.0",
+        }.items()
+        for scheme in ("http", "https")
+        for suffix in ("", ".html", ".txt", " legalcode", ".en.html")
+    },
 }
 """Folded statement -> SPDX. The words "the", "license", "licence" and "version" are folded away."""
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from forge.apis.references import ReferenceError_, at_pointer, resolve, schema_in
+from forge.apis.references import ReferenceError_, References, SchemaExpander, at_pointer, resolve, schema_in
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=5),
@@ -37,6 +37,19 @@ def test_every_place_of_a_document_is_found_by_its_pointer(document: Any) -> Non
         assert at_pointer(document, "#" + quote(pointer, safe="/~")) is value
 
 
+@given(JSON)
+def test_the_library_referencing_finds_the_same(document: Any) -> None:
+    from referencing import Registry
+    from referencing.jsonschema import DRAFT202012
+
+    resource = DRAFT202012.create_resource(document)
+    resolver = Registry().with_resource("urn:document", resource).resolver("urn:document")
+    for pointer, value in _places(document):
+        if pointer.endswith("/"):
+            continue  # RFC 6901: the member named ""; the library takes the slash away
+        assert resolver.lookup("#" + quote(pointer, safe="/~")).contents == value
+
+
 @example({}, "¹")  # str.isdigit says yes, int() does not
 @given(JSON, st.text(max_size=20))
 def test_any_other_reference_is_refused_or_found(document: Any, reference: str) -> None:
@@ -59,7 +72,7 @@ def test_schemas_of_any_document_expand_without_references(document: Any, schema
 
 
 @pytest.mark.parametrize(
-    "reference", ["other.yaml#/a", "#/missing", "#/list/2", "#/list/-1", "#/list/x", "#a", "#/list/９"]
+    "reference", ["other.yaml#/a", "#/missing", "#/list/2", "#/list/-1", "#/list/x", "#a", "#/list/９", "#/"]
 )
 def test_references_to_nothing(reference: str) -> None:
     with pytest.raises(ReferenceError_, match=re.escape("reference") + "|" + re.escape("pointer")):
@@ -73,33 +86,96 @@ def test_a_circle_of_references_ends() -> None:
     assert schema_in(document, {"$ref": "#/a"}) == {}
 
 
-def test_a_schema_inside_itself_is_cut() -> None:
+def test_a_schema_inside_itself_is_cut_to_its_type_and_name() -> None:
     document = {"Node": {"type": "object", "properties": {"next": {"$ref": "#/Node"}, "value": {"type": "integer"}}}}
     assert schema_in(document, {"$ref": "#/Node"}) == {
         "type": "object",
-        "properties": {"next": {"type": "object"}, "value": {"type": "integer"}},
+        "properties": {"next": {"type": "object", "title": "Node"}, "value": {"type": "integer"}},
     }
 
 
-def test_all_of_is_merged_and_bounds_hold() -> None:
+def test_all_of_is_merged_and_what_a_schema_says_itself_counts_more() -> None:
     merged = schema_in(
-        {},
+        {"Named": {"properties": {"a": {"type": "string"}}, "required": ["a"], "description": "A name."}},
         {
             "allOf": [
-                {"properties": {"a": {"type": "string"}}, "required": ["a"]},
-                {"properties": {"b": {"type": "integer"}}, "description": "Both."},
-            ]
+                {"$ref": "#/Named"},
+                {"properties": {"b": {"type": "integer"}, "a": {"type": "string", "format": "uuid"}}},
+            ],
+            "description": "Both.",
+            "required": ["b", "c"],
         },
     )
     assert merged == {
         "description": "Both.",
         "type": "object",
-        "properties": {"a": {"type": "string"}, "b": {"type": "integer"}},
-        "required": ["a"],
+        "properties": {"a": {"type": "string", "format": "uuid"}, "b": {"type": "integer"}},
+        "required": ["a", "b"],
     }
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {"anyOf": [{"$ref": "#/Pet"}, {"type": "null"}]},
+        {"oneOf": [{"$ref": "#/Pet"}, {"type": "object", "nullable": True}]},
+    ],
+)
+def test_a_choice_between_something_and_null_is_nullable(choices: Any) -> None:
+    document = {"Pet": {"type": "object", "properties": {"name": {"type": "string"}}}}
+    assert schema_in(document, choices) == {
+        "type": "object",
+        "properties": {"name": {"type": "string"}},
+        "nullable": True,
+    }
+
+
+def test_a_real_choice_is_kept() -> None:
+    assert schema_in({}, {"oneOf": [{"type": "string"}, {"type": "integer"}]}) == {
+        "oneOf": [{"type": "string"}, {"type": "integer"}]
+    }
+
+
+def test_keywords_of_openapi_3_1() -> None:
+    schema = {
+        "type": ["object", "null"],
+        "properties": {
+            "size": {"type": ["integer", "null"], "exclusiveMinimum": 0, "examples": [3, 4]},
+            "pair": {"type": "array", "prefixItems": [{"const": "x"}, {"type": "number"}]},
+            "more": {"$ref": "#/Text", "description": "Said beside the reference.", "deprecated": True},
+            "map": {"additionalProperties": {"type": "string"}},
+        },
+    }
+    assert schema_in({"Text": {"type": "string", "description": "A text."}}, schema) == {
+        "type": ["object", "null"],
+        "properties": {
+            "size": {"type": ["integer", "null"], "exclusiveMinimum": 0, "example": 3},
+            "pair": {"type": "array", "prefixItems": [{"const": "x"}, {"type": "number"}]},
+            "more": {"type": "string", "description": "Said beside the reference.", "deprecated": True},
+            "map": {"additionalProperties": {"type": "string"}},
+        },
+    }
+
+
+def test_bounds_hold_and_the_first_level_is_complete() -> None:
     wide: dict[str, Any] = {"type": "integer"}
     for _ in range(30):
         wide = {"type": "object", "properties": {f"p{number}": wide for number in range(12)}}
     expanded = schema_in({}, wide)
     assert len(expanded["properties"]) == 12
     assert str(expanded).count("properties") <= 200
+    many = {"type": "object", "properties": {f"p{number}": {"type": "string"} for number in range(900)}}
+    assert len(schema_in({}, many)["properties"]) == 900
+
+
+def test_all_of_that_refers_to_itself_a_thousand_times_costs_nothing() -> None:
+    document = {"A": {"allOf": [{"$ref": "#/A"}] * 1000, "type": "object"}}
+    assert schema_in(document, {"$ref": "#/A"}) == {"type": "object"}
+
+
+def test_schemas_of_one_document_are_expanded_once() -> None:
+    document = {"Pet": {"type": "object", "properties": {"name": {"type": "string"}}}}
+    expander = SchemaExpander(References(document))
+    reference = {"$ref": "#/Pet"}
+    assert expander.expand(reference) is expander.expand(reference)
+    assert expander.expand({"$ref": "#/Pet"}) == expander.expand(reference)
