@@ -1,41 +1,50 @@
-"""AWS operations from botocore's service models.
+"""AWS operations from botocore's service models, whatever protocol they speak.
 
-botocore ships one folder a service, one sub-folder a dated API version, and in it ``service-2.json.gz`` (operations
-and shapes, documented in HTML fragments) and ``examples-1.json``. An item is one service at its latest version.
-Nothing of botocore is imported: the models are data.
+botocore ships one folder a service, one sub-folder a dated API version, and in it ``service-2.json`` (operations and
+shapes, documented in HTML fragments; ``service-2.sdk-extras.json`` adds members), ``examples-1.json``,
+``paginators-1.json`` and ``waiters-2.json``, each perhaps gzipped. An item is one service at its latest version, or
+one dated version of it. Nothing of botocore is imported: the models are data.
 """
 
 from __future__ import annotations
 
 import gzip
 import importlib.util
-from collections import deque
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
-import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
+from forge.apis.botocore_shapes import ShapeExpander
+from forge.apis.descriptions import plain_text
+from forge.apis.json_documents import MAX_JSON_BYTES, JsonDocumentError, json_object
 from forge.apis.property_order import with_order
 from forge.artifacts import artifact_path
 from forge.config import Settings, SourceSettings, source_options
 from forge.schema import ApiEntity, ApiError, ApiExample, Decision, Item, canonical_json, content_hash
 from forge.text.licenses import license_of_distribution
-from forge.text.markup import cut, first_sentence, text_of
+from forge.text.markup import cut, first_sentence
 
 STEP = "parse_apis"
-READER_VERSION = "1"
+READER_VERSION = "2"
 """Part of every content hash: raise it when this module makes something else of the same model."""
 
-_MAX_MODEL_BYTES = 100_000_000  # the largest model (ec2) has 9 MB
-_MAX_DEPTH = 4
-_MAX_SCHEMA_NODES = 160
-_MAX_ENUM = 100
-_MAX_NESTED_DESCRIPTION = 300
-_MAX_DESCRIPTION = 6000
+_MODEL, _EXTRAS = "service-2.json", "service-2.sdk-extras.json"
+_EXAMPLES, _PAGINATORS, _WAITERS = "examples-1.json", "paginators-1.json", "waiters-2.json"
+_READ = (_MODEL, _EXTRAS, _EXAMPLES, _PAGINATORS, _WAITERS)
+_MAX_OPERATIONS = 20_000
+_MAX_CHARACTERS = 100_000_000
+"""Of all schemas of one item. A small model can state huge ones: every operation takes the same shape of a thousand
+members. The largest real item has 3 million."""
+_MAX_ERROR_DESCRIPTION = 600
+_MAX_EXAMPLE_CHARACTERS = 20_000
+_NOT_UNDERSTOOD = (LookupError, TypeError, AttributeError, ValueError)
 
 
 class BotocoreOptions(BaseModel):
@@ -48,41 +57,43 @@ class BotocoreOptions(BaseModel):
     folder: str | None = Field(
         None, description="another folder of service models; below the artifact where one is named"
     )
+    versions: Literal["latest", "all"] = Field(
+        "latest", description="latest: an item is a service; all: every dated version of it, as service@date"
+    )
+
+
+# --- listing ------------------------------------------------------------------------------------------------------
 
 
 def list_items(name: str, source: SourceSettings, settings: Settings) -> Iterator[Item]:
-    """One item a service: its latest version by folder name. Raises FileNotFoundError when there are no models."""
+    """One item a service (its latest version by folder name) or a dated version, by name. Raises FileNotFoundError
+    when there are no models.
+
+    The content hash is of the unpacked files that are read, and of nothing else: botocore packs every model anew in
+    every release, and its own version number says nothing about a service.
+    """
     options = source_options(BotocoreOptions, name, source)
     root, package = _data_folder(source, options, settings)
     stated = source.license or (license_of_distribution(distribution("botocore")) if package else "")
-    for folder in sorted(root.iterdir()):
-        service = folder.name
-        if not folder.is_dir() or not any(fnmatchcase(service, pattern) for pattern in options.services):
+    for service in sorted(root.iterdir()):
+        if not service.is_dir() or not any(fnmatchcase(service.name, pattern) for pattern in options.services):
             continue
-        if any(fnmatchcase(service, pattern) for pattern in options.denied):
+        if any(fnmatchcase(service.name, pattern) for pattern in options.denied):
             continue
-        models = sorted(folder.glob("*/service-2.json*"), key=lambda path: (path.parent.name, path.name))
-        models = [path for path in models if path.name in {"service-2.json", "service-2.json.gz"}]
-        if not models:
-            continue
-        model = models[-1]
-        examples = model.parent / "examples-1.json"
-        yield Item(
-            source=name,
-            item_id=service,
-            content_hash=content_hash(
-                READER_VERSION,
-                model.parent.name,
-                stated,
-                model.read_bytes(),
-                examples.read_bytes() if examples.is_file() else b"",
-            ),
-            locator={
-                "model": str(model),
-                "uri": f"{package or 'file:'}#{model.relative_to(root).as_posix()}",
-                "license": stated,
-            },
-        )
+        dated = [folder for folder in sorted(service.iterdir()) if _stored(folder, _MODEL) is not None]
+        for folder in dated if options.versions == "all" else dated[-1:]:
+            hashes = [_hash_of(path) if (path := _stored(folder, file)) is not None else "" for file in _READ]
+            yield Item(
+                source=name,
+                item_id=service.name if options.versions == "latest" else f"{service.name}@{folder.name}",
+                content_hash=content_hash(READER_VERSION, folder.name, stated, *hashes),
+                locator={
+                    "folder": str(folder),
+                    "service": service.name,
+                    "uri": f"{package or 'file:'}#{service.name}/{folder.name}",
+                    "license": stated,
+                },
+            )
 
 
 def _data_folder(source: SourceSettings, options: BotocoreOptions, settings: Settings) -> tuple[Path, str]:
@@ -105,217 +116,259 @@ def _data_folder(source: SourceSettings, options: BotocoreOptions, settings: Set
     return Path(specification.submodule_search_locations[0]) / "data", package
 
 
+def _stored(folder: Path, name: str) -> Path | None:
+    return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
+
+
+def _hash_of(path: Path) -> str:
+    status = path.stat()
+    return _hash_of_file(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=20_000)  # a run lists twice: once for the fingerprint, once to read
+def _hash_of_file(path: Path, size: int, modified_ns: int) -> str:  # noqa: ARG001 - part of the cache's key
+    try:
+        return content_hash(_content(path))
+    except (OSError, EOFError, zlib.error) as error:  # what reading it will say, too
+        return f"unreadable-{type(error).__name__}-{size}"
+
+
+def _content(path: Path) -> bytes:
+    """The unpacked bytes, at most one more than are read."""
+    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
+        return stream.read(MAX_JSON_BYTES + 1)
+
+
+# --- reading ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What all operations of one item share. ``uri`` is the folder of the version."""
+
+    source: str
+    item_id: str
+    service: str
+    uri: str
+    license: str
+
+
 def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterator[ApiEntity | Decision]:  # noqa: ARG001
     """Every operation of one service, by name; a :class:`Decision` for what is not understood."""
-    path = Path(item.locator["model"])
-    try:
-        model = _load(path)
-        operations, shapes = model["operations"], model["shapes"]
-        version = str(model["metadata"].get("apiVersion", path.parent.name))
-        names = sorted(operations)
-    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
-        yield Decision(item.source, item.item_id, STEP, "malformed_spec", f"{type(error).__name__}: {error}")
-        return
-    examples = _examples(path.parent / "examples-1.json")
-    expander = SchemaExpander(shapes)
-    for name in names:
+    folder = Path(item.locator["folder"])
+    about = About(item.source, item.item_id, item.locator["service"], item.locator["uri"], item.locator["license"])
+    contents: dict[str, bytes] = {}
+    for name in _READ:
+        path = _stored(folder, name)
         try:
-            yield _entity(name, operations[name], expander, examples.get(name, ()), item, version, model["metadata"])
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            yield Decision(
-                item.source, f"{item.item_id}#{name}", STEP, "malformed_operation", f"{type(error).__name__}: {error}"
-            )
+            if path is not None:
+                contents[name] = _content(path)
+        except (OSError, EOFError, zlib.error) as error:
+            reason = "truncated_container" if isinstance(error, EOFError) else "unreadable_file"
+            yield _problem(about, name, reason, type(error).__name__)  # its message may hold an absolute path
+    if _MODEL in contents:
+        yield from entities(contents, about)
 
 
-def _load(path: Path) -> dict[str, Any]:
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
-        data = stream.read(_MAX_MODEL_BYTES + 1)
-    if len(data) > _MAX_MODEL_BYTES:
-        raise ValueError(f"the model has more than {_MAX_MODEL_BYTES} bytes")
-    model = orjson.loads(data)
-    if not isinstance(model, dict):
-        raise TypeError("the model is no JSON object")
-    return model
-
-
-def _examples(path: Path) -> dict[str, tuple[ApiExample, ...]]:
-    """Worked examples by operation; none when the file is absent or not understood (examples are an extra)."""
+def entities(contents: Mapping[str, bytes], about: About) -> Iterator[ApiEntity | Decision]:
+    """The operations of one version from the unpacked files of its folder, by file name (``service-2.json`` must be
+    there). A file that adds to the model and is not understood is one decision, and the operations go on without it.
+    """
+    files: dict[str, dict[str, Any]] = {}
+    for name, content in contents.items():
+        try:
+            files[name], repeated = json_object(content)
+        except JsonDocumentError as error:
+            yield _problem(about, name, error.reason, str(error))
+            continue
+        if repeated:
+            told = ", ".join(repr(key[:100]) for key in repeated[:5])
+            yield _problem(about, name, "duplicate_keys", f"keys that stand twice, the last one counts: {told}")
+    if _MODEL not in files:
+        return
     try:
-        stored = orjson.loads(path.read_bytes()).get("examples", {})
-        return {
-            operation: tuple(
-                ApiExample(
-                    description=text_of(entry.get("description") or entry.get("title") or ""),
-                    input=canonical_json(entry.get("input", {})),
-                    output=canonical_json(entry["output"]) if entry.get("output") else "",
-                )
-                for entry in entries
+        model = _merged(files[_MODEL], files.get(_EXTRAS, {}).get("merge", {}))
+        operations, shapes, metadata = model["operations"], model["shapes"], model["metadata"]
+        if not all(isinstance(part, dict) for part in (operations, shapes, metadata)):
+            raise TypeError("operations, shapes and metadata are objects")
+        if len(operations) > _MAX_OPERATIONS:
+            raise ValueError(f"{len(operations):,} operations, at most {_MAX_OPERATIONS:,} are read")
+    except _NOT_UNDERSTOOD as error:
+        yield _problem(about, _MODEL, "malformed_spec", f"{type(error).__name__}: {error}")
+        return
+    examples, problems = _of_operations(files, _EXAMPLES, _examples, about)
+    paginated, more = _of_operations(files, _PAGINATORS, _pagination, about)
+    polled, most = _of_operations(files, _WAITERS, _waiters, about)
+    yield from (*problems, *more, *most)
+    expander = ShapeExpander(shapes)
+    version = _text(metadata.get("apiVersion"))
+    if not operations:
+        yield _problem(about, _MODEL, "no_operations", "the model describes no operation")
+    for name in sorted(operations):
+        if expander.written > _MAX_CHARACTERS:
+            yield _problem(about, _MODEL, "too_large", f"more than {_MAX_CHARACTERS:,} characters before {name}")
+            return
+        notes = [note for note in (paginated.get(name), polled.get(name)) if note]
+        try:
+            entity = _entity(name, operations[name], expander, about, version, metadata, notes)
+        except _NOT_UNDERSTOOD as error:
+            detail = f"{name[:200]}: {type(error).__name__}: {error}"
+            yield _problem(about, _MODEL, "malformed_operation", detail, name[:200])
+            continue
+        yield replace(entity, examples=examples[name]) if name in examples else entity
+
+
+_Stated = TypeVar("_Stated")
+
+
+def _of_operations(
+    files: Mapping[str, dict[str, Any]],
+    name: str,
+    read: Callable[[Mapping[str, Any]], dict[str, _Stated]],
+    about: About,
+) -> tuple[dict[str, _Stated], list[Decision]]:
+    """What a file says of each operation; nothing and a decision when it is not understood."""
+    if name not in files:
+        return {}, []
+    try:
+        return read(files[name]), []
+    except _NOT_UNDERSTOOD as error:
+        return {}, [_problem(about, name, "malformed_spec", f"{type(error).__name__}: {error}")]
+
+
+def _problem(about: About, file: str, reason: str, detail: str, part: str = "") -> Decision:
+    place = part or ("" if file == _MODEL else file)
+    item_id = f"{about.item_id}#{plain_text(place)}" if place else about.item_id
+    return Decision(about.source, item_id, STEP, reason, plain_text(f"{about.uri}/{file}: {detail}"))
+
+
+def _merged(model: dict[str, Any], extras: Any, levels: int = 8) -> dict[str, Any]:
+    """The model with what ``*.sdk-extras.json`` adds to it, the way botocore's loader does it."""
+    if not isinstance(extras, dict) or not extras or levels == 0:
+        return model
+    merged = dict(model)
+    for key, value in extras.items():
+        stated = merged.get(key)
+        merged[key] = (
+            _merged(stated, value, levels - 1) if isinstance(stated, dict) and isinstance(value, dict) else value
+        )
+    return merged
+
+
+def _examples(file: Mapping[str, Any]) -> dict[str, tuple[ApiExample, ...]]:
+    """Worked examples by operation."""
+    text = ShapeExpander({}).text
+    found: dict[str, tuple[ApiExample, ...]] = {}
+    for operation, entries in file.get("examples", {}).items():
+        shown = [
+            ApiExample(
+                description=text(entry.get("description")) or text(entry.get("title")),
+                input=plain_text(canonical_json(entry.get("input") or {})),
+                output=plain_text(canonical_json(entry["output"])) if entry.get("output") else "",
             )
-            for operation, entries in stored.items()
-        }
-    except (OSError, ValueError, AttributeError, TypeError):
-        return {}
+            for entry in entries
+        ]
+        found[operation] = tuple(
+            example for example in shown if len(example.input) + len(example.output) <= _MAX_EXAMPLE_CHARACTERS
+        )
+    return found
+
+
+def _pagination(file: Mapping[str, Any]) -> dict[str, str]:
+    """How an operation is asked for the next page, as one paragraph."""
+    found: dict[str, str] = {}
+    for operation, entry in file.get("pagination", {}).items():
+        given, taken, results = (_quoted(entry.get(key)) for key in ("output_token", "input_token", "result_key"))
+        parts = (
+            [f"Paginated: {given} of a response is {taken} of the next request"] if given and taken else ["Paginated"]
+        )
+        if more := _quoted(entry.get("more_results")):
+            parts[0] += f" while {more} is true"
+        if results:
+            parts.append(f"results are in {results}")
+        if limit := _quoted(entry.get("limit_key")):
+            parts.append(f"{limit} limits a page")
+        found[operation] = "; ".join(parts) + "."
+    return found
+
+
+def _quoted(stated: object) -> str:
+    """The names of members, in backticks."""
+    names = stated if isinstance(stated, list) else [stated]
+    return " and ".join(f"`{plain_text(name)}`" for name in names if isinstance(name, str) and 0 < len(name) <= 200)
+
+
+def _waiters(file: Mapping[str, Any]) -> dict[str, str]:
+    """The waiters that ask an operation again and again, as one paragraph."""
+    told: dict[str, list[str]] = {}
+    for name, entry in sorted(file.get("waiters", {}).items()):
+        delay, attempts = entry["delay"], entry["maxAttempts"]
+        if not isinstance(delay, int) or not isinstance(attempts, int):
+            raise TypeError(f"waiter {name[:100]!r}: delay and maxAttempts are numbers")
+        times = f"every {delay} seconds, at most {attempts} times"
+        told.setdefault(entry["operation"], []).append(f"`{plain_text(cut(name, 200))}` ({times})")
+    return {operation: f"Polled by waiters: {', '.join(waiters)}." for operation, waiters in told.items()}
 
 
 def _entity(
     name: str,
     operation: Mapping[str, Any],
-    expander: SchemaExpander,
-    examples: tuple[ApiExample, ...],
-    item: Item,
+    expander: ShapeExpander,
+    about: About,
     version: str,
     metadata: Mapping[str, Any],
+    notes: Iterable[str],
 ) -> ApiEntity:
-    description = text_of(operation.get("documentation") or "")
+    if not name.strip() or len(name) > 200:
+        raise ValueError(f"a name of {len(name):,} characters")
+    documentation = expander.text(operation.get("documentation"))
+    paragraphs = [documentation, *notes]
     if operation.get("deprecated"):
-        reason = text_of(operation.get("deprecatedMessage") or "")
-        description = f"Deprecated{': ' + reason if reason else '.'}\n\n{description}".rstrip()
-    inputs, outputs = operation.get("input"), operation.get("output")
+        reason = expander.text(operation.get("deprecatedMessage"))
+        paragraphs.insert(0, f"Deprecated: {reason}" if reason else "Deprecated.")
+    inputs, outputs, errors = operation.get("input"), operation.get("output"), operation.get("errors") or ()
     parameters = expander.expand(inputs["shape"]) if inputs else {}
     parameters = {"type": "object", "properties": {}, **parameters}
     parameters.pop("description", None)
-    parameters = with_order(parameters)
-    errors = tuple(
-        ApiError(error["shape"], cut(expander.documentation(error["shape"]), 600))
-        for error in operation.get("errors", ())
-    )
     return ApiEntity(
         provider="aws",
-        service=item.item_id,
-        name=name,
+        service=about.service,
+        name=plain_text(name),
         version=version,
         entity_type="operation",
-        summary=first_sentence(text_of(operation.get("documentation") or "")),
-        description=description,
-        parameters=parameters,
+        summary=first_sentence(documentation),
+        description="\n\n".join(paragraph for paragraph in paragraphs if paragraph),
+        parameters=with_order(parameters),
         returns=expander.expand(outputs["shape"]) if outputs else {},
-        license=item.locator["license"],
-        source=item.source,
-        item_id=item.item_id,
-        source_uri=f"{item.locator['uri']}/{name}",
-        errors=errors,
-        examples=examples,
+        license=about.license,
+        source=about.source,
+        item_id=about.item_id,
+        source_uri=plain_text(f"{about.uri}/{_MODEL}/{name}"),
+        errors=tuple(
+            ApiError(plain_text(error["shape"]), cut(expander.documentation(error["shape"]), _MAX_ERROR_DESCRIPTION))
+            for error in errors
+        ),
         auth=_auth(operation, metadata),
+        declaration=_declaration(operation.get("http")),
     )
+
+
+def _declaration(http: object) -> str:
+    """Method and path: "POST /2015-03-31/functions"."""
+    if not isinstance(http, dict):
+        return ""
+    words = [http.get("method"), http.get("requestUri")]
+    return plain_text(cut(" ".join(word for word in words if isinstance(word, str)), 500)).strip()
 
 
 def _auth(operation: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
     """ "none", or the schemes that sign a request, as the model names them: "sigv4"."""
     schemes = operation.get("auth") or metadata.get("auth") or [metadata.get("signatureVersion", "")]
-    names = [str(scheme).rsplit("#", 1)[-1] for scheme in schemes]
+    names = [_text(scheme).rsplit("#", 1)[-1] for scheme in schemes]
     if operation.get("authtype") == "none" or names == ["noAuth"]:
         return "none"
-    return " or ".join(name for name in names if name)
+    return " or ".join(name for name in names[:10] if name)
 
 
-class SchemaExpander:
-    """Turns named shapes into self-contained JSON Schemas.
-
-    Breadth first, so that the size bound cuts the deepest levels and never a parameter of the operation itself:
-    at most 4 levels and 160 sub-schemas a shape (every member of the first level is always there); a shape inside
-    itself is cut. What is cut keeps its type and, as "title", its shape's name. Descriptions below the first level
-    are shortened to their first sentence.
-    """
-
-    def __init__(self, shapes: Mapping[str, Mapping[str, Any]]) -> None:
-        self._shapes = shapes
-
-    def documentation(self, shape_name: str) -> str:
-        shape = self._shapes.get(shape_name, {})
-        return text_of(shape.get("documentation") or "")
-
-    def expand(self, shape_name: str) -> dict[str, Any]:
-        """The JSON Schema of one shape. Raises KeyError for an unknown shape."""
-        root: dict[str, Any] = {}
-        nodes = 0
-        queue: deque[tuple[str, dict[str, Any], tuple[str, ...]]] = deque([(shape_name, root, ())])
-        while queue:
-            name, schema, inside = queue.popleft()
-            shape = self._shapes[name]
-            children = self._fill(name, shape, schema, inside, room=nodes < _MAX_SCHEMA_NODES)
-            nodes += len(children)
-            queue.extend((child, node, (*inside, name)) for child, node in children)
-        return root
-
-    def _fill(
-        self, name: str, shape: Mapping[str, Any], schema: dict[str, Any], inside: tuple[str, ...], room: bool
-    ) -> list[tuple[str, dict[str, Any]]]:
-        """Writes one shape into ``schema``; gives the schemas that are still to be filled, with their shapes."""
-        kind = shape["type"]
-        if kind not in {"structure", "list", "map"}:
-            _fill_scalar(shape, schema)
-            return []
-        open_ended = name in inside or len(inside) >= 2 * _MAX_DEPTH or (not room and bool(inside))
-        level = sum(1 for outer in inside if self._shapes[outer]["type"] == "structure")
-        open_ended = open_ended or level >= _MAX_DEPTH
-        children: list[tuple[str, dict[str, Any]]] = []
-        if kind == "list":
-            schema["type"] = "array"
-            if open_ended:
-                schema["title"] = name
-            else:
-                schema["items"] = {}
-                children.append((shape["member"]["shape"], schema["items"]))
-            for bound, keyword in (("min", "minItems"), ("max", "maxItems")):
-                if bound in shape:
-                    schema[keyword] = shape[bound]
-            return children
-        schema["type"] = "object"
-        if open_ended:
-            schema["title"] = name
-        elif kind == "map":
-            schema["additionalProperties"] = {}
-            children.append((shape["value"]["shape"], schema["additionalProperties"]))
-            keys = self._shapes[shape["key"]["shape"]]
-            if keys.get("enum"):
-                schema["propertyNames"] = {"enum": list(keys["enum"][:_MAX_ENUM])}
-        elif not shape.get("document"):
-            properties: dict[str, Any] = {}
-            for member, reference in shape.get("members", {}).items():
-                node: dict[str, Any] = {}
-                text = reference.get("documentation") or self._shapes[reference["shape"]].get("documentation") or ""
-                if description := text_of(text):
-                    node["description"] = _shortened(description, level)
-                if reference.get("deprecated"):
-                    node["deprecated"] = True
-                properties[member] = node
-                children.append((reference["shape"], node))
-            schema["properties"] = properties
-            if shape.get("required"):
-                schema["required"] = list(shape["required"])
-            if shape.get("union"):
-                schema["minProperties"] = schema["maxProperties"] = 1
-        return children
-
-
-def _shortened(description: str, level: int) -> str:
-    return cut(description, _MAX_DESCRIPTION) if level == 0 else first_sentence(description, _MAX_NESTED_DESCRIPTION)
-
-
-_SCALARS: Mapping[str, Mapping[str, str]] = {
-    "string": {"type": "string"},
-    "integer": {"type": "integer"},
-    "long": {"type": "integer"},
-    "float": {"type": "number"},
-    "double": {"type": "number"},
-    "boolean": {"type": "boolean"},
-    "timestamp": {"type": "string", "format": "date-time"},
-    "blob": {"type": "string", "format": "byte"},
-}
-
-
-def _fill_scalar(shape: Mapping[str, Any], schema: dict[str, Any]) -> None:
-    kind = shape["type"]
-    schema.update(_SCALARS.get(kind, {"type": "string"}))
-    if kind == "string":
-        if shape.get("enum"):
-            schema["enum"] = list(shape["enum"][:_MAX_ENUM])
-            return
-        pattern = shape.get("pattern", "")
-        if 0 < len(pattern) <= 200:
-            schema["pattern"] = pattern
-    bounds = ("minLength", "maxLength") if kind in {"string", "blob"} else ("minimum", "maximum")
-    if kind in {"string", "blob", "integer", "long", "float", "double"}:
-        for bound, keyword in zip(("min", "max"), bounds, strict=True):
-            if bound in shape:
-                schema[keyword] = shape[bound]
+def _text(stated: object) -> str:
+    return plain_text(cut(stated, 100)) if isinstance(stated, str) else ""
