@@ -44,8 +44,8 @@ NEW = """<!DOCTYPE HTML><html><head><meta name="generator" content="javadoc/Clas
 &nbsp;<span class="return-type">int</span>&nbsp;<span class="element-name">MAX</span></div>
 <div class="block">How far.</div></section></section></li>
 <li><section class="constructor-details"><section class="detail" id="&lt;init&gt;(E[])"><h3>Hinge</h3>
-<div class="member-signature"><span class="modifiers">public</span>&nbsp;<span class="element-name">Hinge</span><wbr><span
-class="parameters">(<a href="x">E</a>[]&nbsp;parts)</span></div></section></section></li>
+<div class="member-signature"><span class="modifiers">public</span>&nbsp;<span class="element-name">Hinge</span><wbr>
+<span class="parameters">(<a href="x">E</a>[]&nbsp;parts)</span></div></section></section></li>
 <li><section class="method-details"><section class="detail" id="turn(int,E...)"><h3 id="turn(int,Object...)">turn</h3>
 <div class="member-signature"><span class="annotations">@Deprecated(since="2, (or 3)")
 </span><span class="modifiers">static</span>&nbsp;<span class="type-parameters">&lt;T&gt;</span>&nbsp;<span
@@ -243,8 +243,8 @@ def _index(root: Path) -> dict[str, set[str]]:
 
 
 SPOILERS = (
-    "<dl>", "</dl>", "<dd>", "<dt>Parameters:</dt>", "<section class='detail' id='(('>", "</section>", "<pre>", "(", "<",
-    "\x00", "&#0;", "&#xD800;", "\u2028", "<h4>", "<ul class='blockList'>", "<a id='-'>", "@A(", "[", "'", '"', ",",
+    "<dl>", "</dl>", "<dt>Parameters:</dt>", "<section class='detail' id='(('>", "</section>", "<pre>", "(", "<",
+    "\x00", "&#0;", "&#xD800;", "\u2028", "<h4>", "<dd>", "<ul class='blockList'>", "<a id='-'>", "@A(", "[", '"', ",",
 )  # fmt: skip
 
 
