@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from html import escape
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
@@ -19,6 +20,7 @@ from forge.apis.html.declarations import (
     Declaration,
     Parameter,
     parameters_schema,
+    parse_declaration,
     parse_parameters,
     returns_schema,
     split_at_commas,
@@ -60,12 +62,32 @@ def entities(page: Page, bare: ApiEntity) -> Iterator[ApiEntity]:
     remove(page.tree, _NOT_CONTENT)
     _restore_code(contents)
     templates = _template_names(contents)
-    scope = _class_of(page, templates)
-    if scope and (entity := _class(contents, replace(bare, name=scope))) is not None:
+    about = _About(contents, _class_of(page, templates), templates)
+    if about.scope and (entity := _class(contents, replace(bare, name=about.scope))) is not None:
         yield entity
     for item in contents.css("div.memitem"):
-        if (member := _member(item, scope, templates)) is not None:
+        if (member := _member(item, about)) is not None:
             yield _entity(member, bare)
+
+
+@dataclass(frozen=True)
+class _About:
+    """What members need to know of their page: its class ("" for none) and the parameters of its templates."""
+
+    contents: LexborNode
+    scope: str
+    templates: frozenset[str]
+
+    @cached_property
+    def arguments(self) -> dict[str, str]:
+        """What stands in the page's table of contents behind the name of each member, by its id."""
+        found: dict[str, str] = {}
+        for cell in self.contents.css("td.memItemRight, td.memTemplItemRight"):
+            link = cell.css_first("a")
+            anchor = (link.attributes.get("href") or "").rpartition("#")[2] if link is not None else ""
+            if link is not None and anchor:
+                found[anchor] = line_of(cell).removeprefix(line_of(link)).strip()
+        return found
 
 
 def _restore_code(contents: LexborNode) -> None:
@@ -159,7 +181,8 @@ class _Member:
     doc: LexborNode | None = None
 
 
-def _member(item: LexborNode, scope: str, templates: frozenset[str]) -> _Member | None:
+def _member(item: LexborNode, about: _About) -> _Member | None:
+    scope = about.scope
     table = item.css_first("table.memname")
     cell = table.css_first("td.memname") if table is not None else None
     if table is None or cell is None:
@@ -169,23 +192,27 @@ def _member(item: LexborNode, scope: str, templates: frozenset[str]) -> _Member 
     cells = [line_of(node) for node in table.css("td")]
     is_call = "(" in cells
     labels = {line_of(node) for node in item.css("span.mlabel")}
-    if "inherited" in labels and labels & {"related", "friend"}:
-        return None  # of the base class, where it is told
-    name = _short_name(title.removesuffix("()") if is_call else title, head)
+    name = _short_name(title.removesuffix("()"), head)
+    if name == "anonymous enum":
+        return None
     head_type, owner = _qualified(head, name)
-    kind = _kind(head, is_call)
+    kind = _kind(head, is_call or title.endswith("()"))
     if not owner and scope and not labels & {"related", "friend"} and kind != "macro":
         owner = scope
-    owner = _tidy_scope(owner, templates)
+    owner = _tidy_scope(owner, about.templates)
     parameters = tuple(_parameters(table, kind)) if is_call else ()
     tail = cells[-1] if is_call else ""
-    qualifiers = " ".join(_QUALIFIERS.findall(tail))
+    if kind == "function" and not is_call:  # Doxygen forgets the arguments of some templates, but not in the contents
+        tail = about.arguments.get(anchor, "()")
+        declared = parse_declaration("void f" + tail)
+        parameters = declared.parameters if declared is not None else ()
+    qualifiers = " ".join(_QUALIFIERS.findall(tail.rpartition(")")[2]))
     in_class = bool(scope) and not labels & {"related", "friend"}
     return _Member(
         anchor=anchor,
         name=f"{owner}::{name}" if owner and kind != "macro" else name,
         kind="method" if kind == "function" and in_class else kind,
-        declaration=_declaration(item, table, labels),
+        declaration=_declaration(item, table, labels, "" if is_call or kind != "function" else tail),
         returns=_type_of(head_type) if kind in {"function", "attribute"} else "",
         parameters=parameters,
         overload=Declaration(name, parameters, qualifiers=qualifiers).overload if kind == "function" else "",
@@ -252,8 +279,8 @@ def _parameters(table: LexborNode, kind: str) -> Iterator[Parameter]:
     yield from parse_parameters(text.strip().rstrip(","))
 
 
-def _declaration(item: LexborNode, table: LexborNode, labels: set[str]) -> str:
-    prototype = " ".join(line_of(node) for node in table.css("td"))
+def _declaration(item: LexborNode, table: LexborNode, labels: set[str], arguments: str) -> str:
+    prototype = " ".join([*(line_of(node) for node in table.css("td")), arguments])
     words = set(re.findall(r"\w+", prototype))
     before = "".join(f"{label} " for label in _LABELS_BEFORE if label in labels and label not in words)
     after = "".join(text for label, text in _LABELS_AFTER.items() if label in labels and label not in words)
@@ -332,7 +359,9 @@ def _enumerators(table: LexborNode) -> Iterator[str]:
 def _entity(member: _Member, bare: ApiEntity) -> ApiEntity:
     nodes = children_of(member.doc) if member.doc is not None else []
     short = re.sub(r"<.*|^.*::", "", member.name)
-    examples, nodes = take_examples(nodes, frozenset({short}) if re.fullmatch(r"\w+", short) else frozenset())
+    first = nodes[:1]  # what it does in brief, even where that ends with a colon
+    examples, nodes = take_examples(nodes[1:], frozenset({short}) if re.fullmatch(r"\w+", short) else frozenset())
+    nodes = [*first, *nodes]
     text = _text(nodes)
     description = _prose(text.prose)
     entity = replace(

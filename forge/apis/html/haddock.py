@@ -267,7 +267,9 @@ def _text(docs: Sequence[LexborNode], names: frozenset[str]) -> tuple[str, tuple
         for child in children_of(doc):  # details are parts that a reader may unfold
             nodes += children_of(child) if child.tag == "details" else [child]
     sessions = frozenset(name for name in names if name.isidentifier())
-    examples, left = take_examples(nodes, sessions)
+    first = nodes[:1] if nodes and nodes[0].tag == "p" else []  # what it does in brief
+    examples, left = take_examples(nodes[len(first) :], sessions)
+    left = [*first, *left]
     kept = [
         node
         for number, node in enumerate(left)
