@@ -278,9 +278,8 @@ def _entity(name: str, rows: Sequence[_Row], text: _Text, bare: ApiEntity) -> Ap
     marks = [" ".join(_MARK.findall(row.mark)) for row in rows if not row.is_header]
     paragraphs = list(text.prose)
     if marks and all(marks):  # no overload of it is left
-        paragraphs.insert(
-            0, "; ".join(sorted({mark.strip("()").replace(") (", ", ") for mark in marks})).capitalize() + "."
-        )
+        said = "; ".join(sorted({mark.strip("()").replace(") (", ", ") for mark in marks}))
+        paragraphs.insert(0, said[0].upper() + said[1:] + ".")
     description = "\n\n".join(paragraphs)
     is_callable = any(row.parsed is not None for row in rows) and kind in {"function", "method"}
     return replace(
