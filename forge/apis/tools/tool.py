@@ -28,6 +28,8 @@ _JSON_TYPES = {
     "text": "string", "tuple": "array", "uuid": "string", "url": "string",
 }  # fmt: skip
 """What lists call a type -> JSON Schema's word."""
+_HIDDEN = "\ue000"
+"""Stands for "<" in descriptions while references are followed: what looks like a tag in them is a placeholder."""
 _WORD = re.compile(r"\s*([a-z]+)")
 _MAPS_OF_SCHEMAS = frozenset({"properties", "$defs", "definitions", "patternProperties"})
 _LISTS_OF_SCHEMAS = frozenset({"oneOf", "anyOf", "allOf", "prefixItems"})
@@ -149,7 +151,7 @@ def schema(stated: object) -> dict[str, Any]:
 
 
 def _with_json_types(stated: dict[str, Any]) -> dict[str, Any]:
-    """A copy with JSON Schema's words for types: before references are followed, which go by them."""
+    """A copy with JSON Schema's words for types, and with hidden tags, as following the references wants it."""
     root: dict[str, Any] = {}
     todo: list[tuple[dict[str, Any], dict[str, Any]]] = [(stated, root)]
     while todo:
@@ -161,6 +163,8 @@ def _with_json_types(stated: dict[str, Any]) -> dict[str, Any]:
                 copy[keyword] = [_copied(inner, todo) for inner in value]
             elif keyword in _SCHEMAS:
                 copy[keyword] = _copied(value, todo)
+            elif keyword == "description" and isinstance(value, str):
+                copy[keyword] = value.replace("<", _HIDDEN)
             elif keyword != "type":
                 copy[keyword] = value
             elif (kind := _json_type(value)) is not None:
@@ -190,7 +194,7 @@ def _json_type(stated: Any) -> str | list[str] | None:
 def _printable(value: Any) -> Any:
     """A copy without control characters in its texts. Expanded schemas are shallow."""
     if isinstance(value, str):
-        return plain_text(value)
+        return plain_text(value).replace(_HIDDEN, "<")
     if isinstance(value, list):
         return [_printable(member) for member in value]
     if isinstance(value, dict):
