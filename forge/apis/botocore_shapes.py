@@ -65,6 +65,7 @@ class ShapeExpander:
         self.written += _NODE_CHARACTERS
         if kind not in _CONTAINERS:
             _fill_scalar(shape, schema)
+            self.written += sum(map(len, schema.get("enum", ())))
             return []
         level = sum(1 for outer in inside if self._shapes[outer]["type"] == "structure")
         is_cut = name in inside or level >= _MAX_DEPTH or len(inside) >= 2 * _MAX_DEPTH or (inside and not has_room)
@@ -82,6 +83,7 @@ class ShapeExpander:
             schema["additionalProperties"] = {}
             if keys := _enum(self._shapes[shape["key"]["shape"]]):
                 schema["propertyNames"] = {"enum": keys}
+                self.written += sum(map(len, keys))
             return [(shape["value"]["shape"], schema["additionalProperties"], within)]
         return [] if shape.get("document") is True else self._fill_members(shape, schema, within, level)
 

@@ -22,7 +22,7 @@ from forge.apis.json_documents import MAX_JSON_BYTES, JsonDocumentError, json_ob
 from forge.apis.property_order import with_order
 from forge.apis.references import References, SchemaExpander
 from forge.config import Settings, SourceSettings, source_options
-from forge.schema import ApiEntity, Decision, Item
+from forge.schema import ApiEntity, Decision, Item, canonical_json
 from forge.stored_files import Problem, Size, StoredFile, StoredFilesOptions, list_stored_files
 from forge.text.markup import cut, first_sentence
 
@@ -140,7 +140,7 @@ class _Document:
         self._schemas: dict[str, Any] = schemas if isinstance(schemas, dict) else {}
         to_json_schema(self._schemas)
         self._expander = SchemaExpander(References(document))
-        self._references: dict[str, dict[str, Any]] = {}
+        self._expanded: dict[str, tuple[dict[str, Any], int]] = {}
         self._bodies: dict[str, dict[str, Any]] = {}
         self._origin = origin
         self._service = _word(document["name"])
@@ -218,14 +218,16 @@ class _Document:
         ]
 
     def _schema(self, reference: Any) -> tuple[dict[str, Any], int]:
-        """The schema that ``{"$ref": "File"}`` names, and about how long it is; {} for none."""
+        """The schema that ``{"$ref": "File"}`` names, and how many characters it has; {} for none."""
         if not isinstance(reference, dict) or "$ref" not in reference:
             return {}, 0
         name = reference["$ref"]
         if name not in self._schemas:
             raise KeyError(f"schema {name!s:.200} is not there")
-        # One object a name: the expander keeps what it has expanded by object.
-        return self._expander.weighed(self._references.setdefault(name, {"$ref": pointer(name)}))
+        if name not in self._expanded:
+            schema = self._expander.expand({"$ref": pointer(name)})
+            self._expanded[name] = schema, len(canonical_json(schema))
+        return self._expanded[name]
 
     def _declaration(self, method: Mapping[str, Any]) -> str:
         verb, path = _text_at(method, "httpMethod"), _text_at(method, "path")
