@@ -206,10 +206,12 @@ def entity_from_row(row: Mapping[str, Any]) -> ApiEntity:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """One call of an API in real code. ``path`` is the public dotted name that is called, ``snippet`` Python source
-    that stands alone, ``calls`` every resolved path in it, sorted. A lower ``score`` is a clearer snippet."""
+    """One call of an API in real code. ``path`` is the shortest public dotted name of what is called, ``names`` are all
+    public names that it is known by, ``path`` first: one of them is its entity's. ``snippet`` is Python source that
+    stands alone, ``calls`` every resolved path in it, sorted. A lower ``score`` is a clearer snippet."""
 
     path: str
+    names: Sequence[str]
     snippet: str
     calls: Sequence[str]
     score: float
@@ -221,6 +223,7 @@ class Usage:
     def row(self, partition_key: str) -> dict[str, Any]:
         return {
             "path": self.path,
+            "names": list(self.names),
             "snippet": self.snippet,
             "calls": list(self.calls),
             "score": self.score,
@@ -236,6 +239,7 @@ def usage_from_row(row: Mapping[str, Any]) -> Usage:
     """The inverse of :meth:`Usage.row`."""
     return Usage(
         path=row["path"],
+        names=tuple(row["names"]),
         snippet=row["snippet"],
         calls=tuple(row["calls"]),
         score=row["score"],
@@ -554,6 +558,7 @@ TABLES: Mapping[str, pa.Schema] = {
     ),
     "usages": _schema(
         path=_TEXT,
+        names=pa.list_(_TEXT),
         snippet=_TEXT,
         calls=pa.list_(_TEXT),
         score=_FLOAT,
