@@ -27,7 +27,9 @@ def description_text(stated: object) -> str:
     if not isinstance(stated, str):
         return ""
     text = plain_text(stated).strip()
-    if "<" in text and _TAG.search(text):
+    if "<" not in text:
+        return text if len(text) <= _MAX_CHARACTERS else cut(text, _MAX_CHARACTERS)
+    if _TAG.search(text):
         # An empty line parts paragraphs in CommonMark and means nothing in HTML.
         is_fragment = "\n" not in text or text.startswith("<") or ("\n\n" not in text and _BLOCK.search(text))
         text = text_of(text) if is_fragment else html.unescape(_TAG.sub("", _BREAK.sub("\n", text))).strip()

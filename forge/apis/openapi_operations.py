@@ -61,7 +61,6 @@ class _Body:
 
 @dataclass(frozen=True, slots=True)
 class _Response:
-    description: str
     schema: dict[str, Any]
     media_type: str | None
     """None: Swagger 2, where the operation states it."""
@@ -90,6 +89,7 @@ class OperationReader:
         self._parameters: dict[str, _Parameter | None] = {}
         self._bodies: dict[str, _Body | None] = {}
         self._responses: dict[str, _Response | None] = {}
+        self._failures: dict[str, str | None] = {}
 
     def interface(self, shared: Any, operation: Mapping[str, Any]) -> Interface:
         """Of an operation and the parameters of its path. Raises :class:`ReferenceError_` for a parameter or request
@@ -216,19 +216,15 @@ class OperationReader:
         success: _Response | None = None
         errors: list[ApiError] = []
         for status in statuses:
-            is_failure = not status.startswith(("1", "2", "3", "x-")) and status != chosen
-            if status != chosen and not is_failure:
-                continue
             try:
-                response = self._once(self._responses, responses[status], self._response)
+                if status == chosen:
+                    success = self._once(self._responses, responses[status], self._response)
+                elif not status.startswith(("1", "2", "3", "x-")):
+                    told = self._once(self._failures, responses[status], _description)
+                    if told is not None:
+                        errors.append(ApiError(plain_text(status[:100]), cut(told, _MAX_ERROR_DESCRIPTION)))
             except ReferenceError_:
                 continue  # the interface is right without it
-            if response is None:
-                continue
-            if is_failure:
-                errors.append(ApiError(plain_text(status[:100]), cut(response.description, _MAX_ERROR_DESCRIPTION)))
-            else:
-                success = response
         if success is None:
             return {}, tuple(errors), (), 0
         returns, media_type = success.schema, success.media_type
@@ -241,14 +237,14 @@ class OperationReader:
 
     def _response(self, stated: dict[str, Any]) -> _Response:
         media_type, media = self._media(stated.get("content"))
-        description = description_text(stated.get("description"))
+        description = _description(stated)
         stated_schema = (media if media is not None else stated).get("schema")  # Swagger 2: beside the description
         schema, weight = self._schemas.weighed(stated_schema) if stated_schema is not None else ({}, 0)
         if description and "description" not in schema:
             schema = {**schema, "description": cut(description, _MAX_DESCRIPTION)}
         examples = self._shown(media, stated_schema) if media is not None else _swagger_examples(stated)
         kind = None if "schema" in stated else media_type
-        return _Response(description, schema, kind, examples, weight + len(description))
+        return _Response(schema, kind, examples, weight + len(description))
 
     def _shown(self, holder: Mapping[str, Any], schema: Any) -> tuple[Shown, ...]:
         """The examples beside a schema, else the one inside it."""
@@ -277,6 +273,10 @@ class OperationReader:
             return (("", "", schema["example"]),)
         listed = schema.get("examples")
         return (("", "", listed[0]),) if isinstance(listed, list) and listed else ()
+
+
+def _description(stated: Mapping[str, Any]) -> str:
+    return description_text(stated.get("description"))
 
 
 def _kinds(stated: Any) -> list[str]:

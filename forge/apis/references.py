@@ -1,19 +1,27 @@
 """References inside one JSON document (RFC 6901 pointers in ``$ref``), and JSON Schemas freed of them.
 
-Why not the library ``referencing``: it looks 900,000 references up (the whole OpenAPI directory) in more time than the
-whole reading may take; ``python -m benchmarks.parse_apis`` measures both.
+The library ``referencing`` looks a reference up in some 10 microseconds. A large document repeats few references many
+times, so each is looked up once (``python -m benchmarks.parse_apis --only references`` measures what that saves).
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 from urllib.parse import unquote
 
-from forge.apis.descriptions import plain_text
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012
+
+from forge.apis.descriptions import description_text, plain_text
 from forge.text.markup import cut, first_sentence
 
+_HERE = "urn:document"
+_NEGATIVE = re.compile(r"/-\d")
+_MAX_POINTER_CHARACTERS = 2000
 _MAX_HOPS = 16
 _MAX_DEPTH = 6
 _MAX_NODES = 200
@@ -37,41 +45,35 @@ class ReferenceError_(ValueError):  # noqa: N801  (ReferenceError is a builtin)
     """A reference that leads nowhere, out of the document, or round in a circle."""
 
 
-def at_pointer(document: Any, reference: str) -> Any:
-    """What ``#/a/b~1c/0`` points at: ``~1`` is "/", ``~0`` is "~", ``%7B`` is "{"; numbers index arrays.
-
-    Raises :class:`ReferenceError_` for another document, a wrong escape or a place that does not exist.
-    """
-    if not reference.startswith("#"):
-        raise ReferenceError_(f"reference to another document: {cut(reference, 200)}")
-    pointer = unquote(reference[1:]) if "%" in reference else reference[1:]
-    if not pointer:
-        return document
-    if not pointer.startswith("/"):
-        raise ReferenceError_(f"no JSON pointer: {cut(reference, 200)}")
-    place = document
-    for key in pointer[1:].split("/"):
-        if "~" in key:
-            key = key.replace("~1", "/").replace("~0", "~")
-        if isinstance(place, dict) and key in place:
-            place = place[key]
-        elif isinstance(place, list) and _is_index(key) and int(key) < len(place):
-            place = place[int(key)]
-        else:
-            raise ReferenceError_(f"reference to nothing: {cut(reference, 200)}")
-    return place
-
-
-def _is_index(key: str) -> bool:
-    return key.isascii() and key.isdecimal() and len(key) <= 9
-
-
 class References:
-    """The references of one document; each is looked up once."""
+    """The references of one document: looked up by ``referencing``, each once."""
 
     def __init__(self, document: Any) -> None:
-        self._document = document
+        resource = DRAFT202012.create_resource(document)
+        self._resolver = Registry().with_resource(_HERE, resource).resolver(_HERE)
         self._found: dict[str, Any] = {}
+
+    def at(self, reference: str) -> Any:
+        """What ``#/a/b~1c/0`` points at: ``~1`` is "/", ``~0`` is "~", ``%7B`` is "{"; numbers index arrays.
+
+        Raises :class:`ReferenceError_` for another document, an anchor or a place that does not exist.
+        """
+        if reference not in self._found:
+            self._found[reference] = self._look_up(reference)
+        return self._found[reference]
+
+    def _look_up(self, reference: str) -> Any:
+        told = cut(reference, 200)
+        if not reference.startswith("#"):
+            raise ReferenceError_(f"reference to another document: {told}")
+        # An anchor would be searched for in the whole document; a negative index counts from the end in Python alone.
+        is_pointer = reference == "#" or (reference.startswith("#/") and not _NEGATIVE.search(reference))
+        if not is_pointer or len(reference) > _MAX_POINTER_CHARACTERS:
+            raise ReferenceError_(f"no JSON pointer: {told}")
+        try:
+            return self._resolver.lookup(reference).contents
+        except (Unresolvable, LookupError, ValueError, TypeError):
+            raise ReferenceError_(f"reference to nothing: {told}") from None
 
     def resolve(self, value: Any) -> Any:
         """``value``, or what its ``$ref`` finally stands for. Raises :class:`ReferenceError_`, also for a circle."""
@@ -81,9 +83,7 @@ class References:
             reference = value.get("$ref")
             if not isinstance(reference, str):
                 return value
-            if reference not in self._found:
-                self._found[reference] = at_pointer(self._document, reference)
-            value = self._found[reference]
+            value = self.at(reference)
         raise ReferenceError_("a reference that goes round in a circle")
 
 
@@ -101,15 +101,14 @@ def schema_in(document: Any, schema: Any) -> dict[str, Any]:
 class _Node:
     """One schema object of the document, read once.
 
-    ``plain`` is what is copied as it is; ``text`` its description and ``brief`` the first sentence of it (None: not yet
-    asked for); ``identity`` tells whether a schema stands inside itself; ``name`` is the last word of the reference
-    that led here.
+    ``full`` is what is copied as it is, with the whole description; ``brief`` the same with its first sentence (None:
+    not yet asked for). ``identity`` tells whether a schema stands inside itself; ``name`` is the last word of the
+    reference that led here.
     """
 
     raw: Any  # keeps the object alive, so that its id stays its own
-    plain: dict[str, Any]
-    text: str
-    brief: str | None
+    full: dict[str, Any]
+    brief: dict[str, Any] | None
     identity: int
     name: str
     properties: list[tuple[str, Any]] | None
@@ -117,6 +116,16 @@ class _Node:
     single: list[tuple[str, Any]]  # keyword -> one schema
     several: list[tuple[str, list[Any]]]  # keyword -> a list of schemas
     is_leaf: bool
+
+    def at(self, depth: int) -> dict[str, Any]:
+        """What is copied at a depth: 0 is the schema that was asked for, 1 its properties."""
+        if depth <= 1:
+            return self.full
+        if self.brief is None:
+            text = self.full.get("description", "")
+            short = text if len(text) < 60 and "." not in text and "\n" not in text else first_sentence(text)
+            self.brief = {**self.full, "description": short} if text else self.full
+        return self.brief
 
 
 class SchemaExpander:
@@ -130,7 +139,7 @@ class SchemaExpander:
 
     def __init__(self, references: References) -> None:
         self._references = references
-        self._nodes: dict[int, _Node | None] = {}
+        self._nodes: dict[int | str, _Node | None] = {}  # by id, or by bare reference
         self._expanded: dict[str, tuple[dict[str, Any], int]] = {}
         self._expanded_nodes = 0
 
@@ -155,49 +164,66 @@ class SchemaExpander:
         return found
 
     def _expand(self, schema: Any) -> tuple[dict[str, Any], int, int]:
-        root: dict[str, Any] = {}
-        weight = 0
-        queue: list[tuple[Any, dict[str, Any], tuple[int, ...]]] = [(schema, root, ())]
-        for raw, target, inside in queue:  # grows while it is walked
-            node = self._nodes.get(id(raw)) or self._read(raw)
+        """The schema, how many it consists of, about how many characters they have."""
+        queue: list[tuple[_Node, dict[str, Any], tuple[int, ...]]] = []
+        count = weight = 0
+
+        def place_of(raw: Any, inside: tuple[int, ...]) -> dict[str, Any]:
+            """Where a schema will stand. One that holds no other is the same everywhere."""
+            nonlocal count, weight
+            node = self._at(raw)
+            count += 1
             if node is None:
-                continue
-            target.update(node.plain)
-            depth = len(inside)
-            if node.text:
-                if depth <= 1:
-                    text = node.text
-                elif node.brief is None:
-                    text = node.brief = first_sentence(node.text)
-                else:
-                    text = node.brief
-                target["description"] = text
-                weight += len(text)
+                return {}
+            stated = node.at(len(inside))
+            weight += len(stated.get("description", ""))
             if node.is_leaf:
-                continue
+                return stated
+            place = {**stated}
+            queue.append((node, place, inside))
+            return place
+
+        root = place_of(schema, ())
+        for node, target, inside in queue:  # grows while it is walked
             is_repeated = bool(node.name) and node.identity in inside  # without a reference nothing stands in itself
-            if is_repeated or depth >= _MAX_DEPTH or (depth and len(queue) >= _MAX_NODES):
+            if is_repeated or len(inside) >= _MAX_DEPTH or (inside and count >= _MAX_NODES):
                 if node.name:
                     target.setdefault("title", node.name)
                 continue
-            _add_children(node, target, (*inside, node.identity), queue)
-        return root, len(queue), weight + _NODE_WEIGHT * len(queue)
+            deeper = (*inside, node.identity)
+            if node.properties is not None:
+                target["properties"] = {name: place_of(child, deeper) for name, child in node.properties}
+                if node.required:
+                    target["required"] = node.required
+            for keyword, child in node.single:
+                target[keyword] = place_of(child, deeper)
+            for keyword, children in node.several:
+                target[keyword] = [place_of(child, deeper) for child in children]
+        return root, count, weight + _NODE_WEIGHT * count
 
-    def _read(self, raw: Any) -> _Node | None:
+    def _at(self, raw: Any) -> _Node | None:
+        if not isinstance(raw, dict):
+            return None
+        stated = raw.get("$ref") if len(raw) == 1 else None
+        key = stated if isinstance(stated, str) else id(raw)
+        if key in self._nodes:
+            return self._nodes[key]
         if len(self._nodes) >= _MAX_KEPT_NODES:
             self._nodes.clear()
-        node = self._nodes[id(raw)] = self._node(raw)
+        node = self._node(raw)
+        if node is not None or stated is not None:
+            self._nodes[key] = node
         return node
 
     def _node(self, raw: Any) -> _Node | None:
-        if not isinstance(raw, dict):
-            return None
-        try:
-            found = self._references.resolve(raw)
-        except ReferenceError_:
-            return None
-        if not isinstance(found, dict):
-            return None
+        found: Any = raw
+        if "$ref" in raw:
+            try:
+                found = self._references.resolve(raw)
+            except ReferenceError_:
+                return None
+            if not isinstance(found, dict):
+                return None
         part = _Part(found, found, "" if raw is found else raw["$ref"])
         merged = found
         if "allOf" in found or "oneOf" in found or "anyOf" in found:
@@ -286,20 +312,19 @@ def _is_null(schema: Any) -> bool:
 
 def _node_of(raw: Any, schema: dict[str, Any], identity: int, name: str) -> _Node:
     plain: dict[str, Any] = {}
-    text = ""
     properties: dict[str, Any] | None = None
     single: list[tuple[str, Any]] = []
     several: list[tuple[str, list[Any]]] = []
     for keyword, value in schema.items():
-        if keyword in _COPIED:
-            if _is_plain(value):
-                plain[keyword] = value
-        elif keyword == "type":
+        if keyword == "type":
             if isinstance(value, str) or (isinstance(value, list) and value and all(map(_is_text, value))):
                 plain["type"] = value
         elif keyword == "description":
-            if isinstance(value, str):
-                text = cut(plain_text(value), _MAX_DESCRIPTION)
+            if text := description_text(value):
+                plain["description"] = cut(text, _MAX_DESCRIPTION)
+        elif keyword in _COPIED:
+            if _is_plain(value):
+                plain[keyword] = value
         elif keyword == "enum":
             if isinstance(value, list):
                 plain["enum"] = [member for member in value[:_MAX_ENUM] if _is_plain(member)]
@@ -317,41 +342,18 @@ def _node_of(raw: Any, schema: dict[str, Any], identity: int, name: str) -> _Nod
     kind = plain.get("type")
     if properties is not None and kind is not None and "object" not in (kind if isinstance(kind, list) else [kind]):
         properties = None  # a text has none, whatever the document says
+    required: list[str] = []
+    listed: list[tuple[str, Any]] | None = None
     if properties is not None:
         plain.setdefault("type", "object")
-    elif "type" not in plain and any(keyword == "items" for keyword, _ in single):
+        listed = [(plain_text(key), child) for key, child in properties.items()]
+        stated = schema.get("required")
+        if isinstance(stated, list):
+            required = [plain_text(key) for key in dict.fromkeys(filter(_is_text, stated)) if key in properties]
+    elif kind is None and any(keyword == "items" for keyword, _ in single):
         plain["type"] = "array"
-    stated = schema.get("required")
-    required: list[str] = []
-    if properties is not None and isinstance(stated, list):
-        required = [plain_text(name) for name in dict.fromkeys(filter(_is_text, stated)) if name in properties]
-    listed = None if properties is None else [(plain_text(name), child) for name, child in properties.items()]
-    is_leaf = properties is None and not single and not several
-    return _Node(raw, plain, text, None, identity, name, listed, required, single, several, is_leaf)
-
-
-def _add_children(
-    node: _Node,
-    target: dict[str, Any],
-    inside: tuple[int, ...],
-    queue: list[tuple[Any, dict[str, Any], tuple[int, ...]]],
-) -> None:
-    if node.properties is not None:
-        properties: dict[str, Any] = {}
-        for name, child in node.properties:
-            place: dict[str, Any] = {}
-            properties[name] = place
-            queue.append((child, place, inside))
-        target["properties"] = properties
-        if node.required:
-            target["required"] = node.required
-    for keyword, child in node.single:
-        place = target[keyword] = {}
-        queue.append((child, place, inside))
-    for keyword, children in node.several:
-        places: list[dict[str, Any]] = [{} for _ in children]
-        target[keyword] = places
-        queue += [(child, place, inside) for child, place in zip(children, places, strict=True)]
+    is_leaf = listed is None and not single and not several
+    return _Node(raw, plain, None, identity, name, listed, required, single, several, is_leaf)
 
 
 def _is_text(value: object) -> bool:
