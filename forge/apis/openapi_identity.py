@@ -41,7 +41,7 @@ _BOTOCORE_FOLDERS = {
 }
 """Where the directory's name of an AWS service is not botocore's folder (compared by the names of operations)."""
 
-_DISCOVERY_NAMES = {"my-business": "mybusiness", "shoppingcontent": "content"}
+_DISCOVERY_NAMES = {"my-business": "mybusiness", "shoppingcontent": "content", "sql": "sqladmin"}
 """Where the directory's name of a Google API is not its discovery document's."""
 
 

