@@ -19,6 +19,7 @@ from forge.schema import DOMAINS, KINDS
 
 READING_STEPS: Mapping[str, str] = {
     "parse_apis": "api_entities",
+    "mine_usages": "usages",
     "parse_trajectories": "trajectories",
     "crawl": "fetches",
     "extract_web": "web_pages",
@@ -108,9 +109,9 @@ def _versions(entities: pa.Table) -> dict[str, int]:
 
 
 def _items_by_source(pinned: PinnedLake) -> dict[str, int]:
-    """Rows that each source gave: entities, trajectories, pages, texts."""
+    """Rows that each source gave: entities, usages, trajectories, pages, texts."""
     found: Counter[str] = Counter()
-    for table in ("api_entities", "trajectories", "web_pages", "texts"):
+    for table in ("api_entities", "usages", "trajectories", "web_pages", "texts"):
         found.update(row["source"] for row in pinned.current(table, ["source"]).to_pylist())
     return dict(found)
 

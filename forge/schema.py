@@ -500,6 +500,19 @@ _STEP = pa.struct(
         ("error", _TEXT),
     ]
 )
+_USAGE = pa.struct(
+    [
+        ("path", _TEXT),
+        ("names", pa.list_(_TEXT)),
+        ("snippet", _TEXT),
+        ("calls", pa.list_(_TEXT)),
+        ("score", _FLOAT),
+        ("license", _TEXT),
+        ("source", _TEXT),
+        ("item_id", _TEXT),
+        ("source_uri", _TEXT),
+    ]
+)
 
 TABLES: Mapping[str, pa.Schema] = {
     "fetches": _schema(
@@ -562,6 +575,17 @@ TABLES: Mapping[str, pa.Schema] = {
         snippet=_TEXT,
         calls=pa.list_(_TEXT),
         score=_FLOAT,
+        license=_TEXT,
+        source=_TEXT,
+        item_id=_TEXT,
+        source_uri=_TEXT,
+        partition_key=_TEXT,
+    ),
+    "api_usages": _schema(
+        entity_key=_TEXT,
+        entity=_TEXT,
+        usages=pa.list_(_USAGE),
+        summaries=_TEXT,
         license=_TEXT,
         source=_TEXT,
         item_id=_TEXT,

@@ -23,6 +23,8 @@ JOBS = (
     "extract_web",
     "parse_apis",
     "elect_versions",
+    "mine_usages",
+    "pair_usages",
     "parse_trajectories",
     "read_texts",
     "render",

@@ -17,6 +17,8 @@ READS = (
     "source_items",
     "api_entities",
     "entity_versions",
+    "usages",
+    "api_usages",
     "trajectories",
     "web_pages",
     "texts",

@@ -87,7 +87,7 @@ def settings(found: Settings) -> object:
 JOB = Job(
     name="elect_versions",
     writes=("entity_versions",),
-    reads=("api_entities", "source_items"),
+    reads=("api_entities",),
     run=run,
     settings=settings,
 )

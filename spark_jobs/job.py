@@ -31,7 +31,7 @@ from forge.schema import SIDE_TABLES, TABLES
 from spark_jobs.lake_source import lake_options
 
 Scope = Literal["table", "night", "current"]
-ITEM_TABLES = ("api_entities", "trajectories", "web_pages", "texts", "document_sources")
+ITEM_TABLES = ("api_entities", "usages", "api_usages", "trajectories", "web_pages", "texts", "document_sources")
 _PROGRESS_SECONDS = 2.0
 
 

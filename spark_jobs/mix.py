@@ -19,6 +19,7 @@ from forge.mixture.eligibility import LICENSE_RANK, license_reason
 from forge.mixture.recipe import STAGES_OF_KIND, domain_weights
 from forge.schema import CHAT_FORM, DOMAIN_OF_KIND
 from forge.text.language import JUDGED_KINDS
+from forge.usages.render import USAGE_FORMS
 from spark_jobs.elect_versions import elections
 from spark_jobs.job import Context, Data, Job, Sharded
 
@@ -119,7 +120,11 @@ def _judged(context: Context) -> DataFrame:
         ),
         "not_retrieved": (is_web & F.col("neighbour_score").isNull(), F.lit(None), F.lit("")),
         # A newer version, or the API itself where this is a mirror's text, stands for the entity.
-        "superseded": ((F.col("kind") == "api_doc") & ~F.col("elected"), F.lit(None), F.col("entity_key")),
+        "superseded": (
+            (F.col("kind") == "api_doc") & ~F.col("form").isin(*USAGE_FORMS) & ~F.col("elected"),
+            F.lit(None),
+            F.col("entity_key"),
+        ),
     }
     order = [name for name in corpus.mix.drop_precedence if name in tests]
     first = [

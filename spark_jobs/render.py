@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import reduce
 from typing import Any
 
+import orjson
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -17,13 +18,14 @@ from pyspark.sql.types import StructField, StructType
 import forge.apis.render
 import forge.text.render
 import forge.trajectories.render
+import forge.usages.render
 from forge.config import Settings
-from forge.schema import TABLES, Decision, Document, entity_from_row, trajectory_from_row
+from forge.schema import TABLES, Decision, Document, entity_from_row, trajectory_from_row, usage_from_row
 from spark_jobs.job import Context, Data, Job
 from spark_jobs.session import spark_schema
 
 _BATCH_ROWS = 500
-_INPUTS = ("api_entities", "trajectories", "web_pages", "texts")
+_INPUTS = ("api_entities", "api_usages", "trajectories", "web_pages", "texts")
 
 Outcome = Document | Decision
 Renderer = Callable[[Mapping[str, Any], float, int], Iterator[Outcome]]
@@ -31,6 +33,13 @@ Renderer = Callable[[Mapping[str, Any], float, int], Iterator[Outcome]]
 
 def _render_entity(row: Mapping[str, Any], held_out_share: float, max_characters: int) -> Iterator[Outcome]:
     yield from forge.apis.render.render(entity_from_row(row), held_out_share, max_characters)
+
+
+def _render_usages(row: Mapping[str, Any], held_out_share: float, max_characters: int) -> Iterator[Outcome]:
+    entity, summaries = entity_from_row(orjson.loads(row["entity"])), orjson.loads(row["summaries"])
+    usages = [usage_from_row(usage) for usage in row["usages"]]
+    for made in forge.usages.render.render_usages(entity, usages, summaries, held_out_share, max_characters):
+        yield made.document
 
 
 def _render_trajectory(row: Mapping[str, Any], held_out_share: float, max_characters: int) -> Iterator[Outcome]:
@@ -47,6 +56,7 @@ def _render_text(row: Mapping[str, Any], held_out_share: float, max_characters: 
 
 RENDERERS: Mapping[str, Renderer] = {
     "api_entities": _render_entity,
+    "api_usages": _render_usages,
     "trajectories": _render_trajectory,
     "web_pages": _render_page,
     "texts": _render_text,
@@ -75,21 +85,31 @@ def _spark_outcome() -> StructType:
     )
 
 
+def _places(row: Mapping[str, Any]) -> list[str]:
+    """Where the row's text came from; a text that was made of several things came from each of them."""
+    if "usages" in row:
+        uris = [orjson.loads(row["entity"])["source_uri"], *(usage["source_uri"] for usage in row["usages"])]
+        return list(dict.fromkeys(uris))
+    return [row.get("source_uri") or row.get("uri") or f"{row['source']}:{row['item_id']}"]
+
+
 def _renderer_of(table: str, night: str, held_out_share: float, max_characters: int) -> Any:
     schema = _outcome_schema()
 
     def outcomes(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        uri = row.get("source_uri") or row.get("uri") or f"{row['source']}:{row['item_id']}"
-        origin = {"source": row["source"], "item_id": row["item_id"], "uri": uri, "license": row["license"]}
+        origin = {"source": row["source"], "item_id": row["item_id"], "license": row["license"], "partition_key": night}
         try:
             for outcome in RENDERERS[table](row, held_out_share, max_characters):
-                found = outcome.row(night)
                 if isinstance(outcome, Decision):
-                    yield {"document": None, "source": None, "decision": found}
+                    yield {"document": None, "source": None, "decision": outcome.row(night)}
                 else:
-                    found.pop("partition_key")
-                    place = {"doc_id": found["doc_id"], **origin, "partition_key": night}
-                    yield {"document": found, "source": place, "decision": None}
+                    found: dict[str, Any] | None = {
+                        name: value for name, value in outcome.row(night).items() if name != "partition_key"
+                    }
+                    for uri in _places(row):
+                        place = {"doc_id": outcome.doc_id, **origin, "uri": uri}
+                        yield {"document": found, "source": place, "decision": None}
+                        found = None  # the text itself once
         except Exception as error:  # noqa: BLE001 - a bad item never ends a run
             detail = f"{type(error).__name__}: {error}"
             failed = Decision(row["source"], row["item_id"], "render", "render_failed", detail)

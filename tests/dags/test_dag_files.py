@@ -153,6 +153,8 @@ def test_corpus_refresh_runs_every_job_of_the_corpus_once_in_order(parsed: dict[
         "parse_trajectories",
         "read_texts",
         "elect_versions",
+        "mine_usages",
+        "pair_usages",
         "render",
         "measure",
         "deduplicate",
