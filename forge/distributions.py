@@ -75,7 +75,7 @@ class RecordedFile:
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """The Python files of one distribution as its RECORD lists them, in path order; ``extensions`` are its compiled
-    modules. ``metadata`` is its .dist-info. Test, vendored and hidden files are left out of both."""
+    modules. ``metadata`` is its .dist-info. Tests, vendored copies and what is no module are left out of both."""
 
     root: str
     metadata: str
@@ -112,7 +112,7 @@ class Recorded:
         return groups
 
 
-def recorded(distribution: Distribution) -> Recorded | None:
+def recorded(distribution: Distribution, with_tests: bool = False) -> Recorded | None:
     """None for a distribution without RECORD (one in development)."""
     text = distribution.read_text("RECORD")
     if text is None:
@@ -125,7 +125,11 @@ def recorded(distribution: Distribution) -> Recorded | None:
         if path.endswith(".dist-info/RECORD") and path.count("/") == 1:  # vendored distributions have one, too
             metadata = path.removesuffix("/RECORD")
         suffix = next((end for end in (".py", *EXTENSION_SUFFIXES) if path.endswith(end)), None)
-        if suffix is None or path.startswith(("../", "/")) or not _is_read(path.removesuffix(suffix)):
+        if suffix is None or path.startswith(("../", "/")) or not _is_module(path.removesuffix(suffix)):
+            continue
+        if suffix == ".so" and path.rpartition("/")[2].startswith("lib"):
+            continue  # a library that extension modules load
+        if not with_tests and _is_of_others(path.removesuffix(suffix)):
             continue
         size = row[2] if len(row) > 2 else ""
         file = RecordedFile(path, row[1] if len(row) > 1 else "", int(size) if size.isdecimal() else 0)
@@ -139,12 +143,14 @@ def recorded(distribution: Distribution) -> Recorded | None:
     )
 
 
-def _is_read(path: str) -> bool:
-    return not any(
-        part in _TEST_PARTS
-        or part.startswith("test_")
-        or part.endswith(("_test", "_tests", "-stubs"))
-        or not part.isidentifier()
+def _is_module(path: str) -> bool:
+    return all(map(str.isidentifier, path.split("/")))
+
+
+def _is_of_others(path: str) -> bool:
+    """Whether a module is a test or a vendored copy."""
+    return any(
+        part in _TEST_PARTS or part.startswith("test_") or part.endswith(("_test", "_tests"))
         for part in path.split("/")
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import re
+import warnings
 from functools import lru_cache
 from typing import Any
 
@@ -42,10 +43,15 @@ def schema_of(annotation: str) -> dict[str, Any]:
 @lru_cache(maxsize=4096)
 def _parsed(text: str) -> dict[str, Any] | None:
     try:
-        node = ast.parse(text, mode="eval").body
-        return _convert(node)
+        return _convert(_expression(text))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
+
+
+def _expression(text: str) -> ast.expr:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of invalid escapes in other people's strings
+        return ast.parse(text.lstrip(), mode="eval").body
 
 
 def _convert(node: ast.expr) -> dict[str, Any] | None:
@@ -128,6 +134,8 @@ def schema_of_prose(annotation: str) -> dict[str, Any]:
     if not stated:
         return {}
     told = {"x-type": cut(stated, _MAX_CHARACTERS)}
+    if len(stated) > _MAX_CHARACTERS:
+        return told
     text = _ASIDE.sub("", stated)
     choices = _choices(text)
     if choices:
@@ -145,7 +153,7 @@ def _choices(text: str) -> list[Any]:
         return []
     inside = text.removeprefix("{").removesuffix("}") if text.startswith("{") else text
     try:
-        values = ast.literal_eval(f"[{inside}]")
+        values = ast.literal_eval(_expression(f"[{inside}]"))
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
         return []
     plain = [value for value in values if value is None or isinstance(value, str | int | float | bool)]
@@ -156,7 +164,7 @@ def default_of(text: str) -> dict[str, Any]:
     """``{"default": value}`` for a literal default, ``{"x-default": text}`` for any other expression."""
     if len(text) <= _MAX_CHARACTERS:
         try:
-            value = ast.literal_eval(text)
+            value = ast.literal_eval(_expression(text))
         except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
             pass
         else:

@@ -139,7 +139,7 @@ def _collect(parsed: list[Any]) -> Sections:
         if kind == "text":
             texts.append(clean(section.value))
         elif kind in {"parameters", "other parameters"}:
-            parameters += [_described(entry) for entry in section.value]
+            parameters += [_described(entry) for entry in section.value if entry.name]
         elif kind in {"returns", "yields"}:
             returns += [_result(entry) for entry in section.value]
             yields = yields or kind == "yields"
@@ -159,7 +159,7 @@ def _collect(parsed: list[Any]) -> Sections:
         parameters=tuple(parameters),
         returns=tuple(returns),
         yields=yields,
-        errors=tuple(error for error in errors if error.name),
+        errors=tuple(error for error in errors if error.name and ":" not in error.name),
         examples=tuple(examples[:_MAX_EXAMPLES]),
     )
 
@@ -177,7 +177,7 @@ def _result(entry: Any) -> Described:
     if found.name:
         return Described("", found.name, found.description)
     match = _RESULT_TYPE.match(found.description)
-    return Described("", match[1], found.description[match.end() :]) if match else found
+    return Described("", match[1], found.description[match.end() :].strip()) if match else found
 
 
 def _other(kind: str, section: Any) -> str:

@@ -39,6 +39,9 @@ _EQUALS_HEADING = re.compile(
 _COLON_HEADING = re.compile(
     r"^(Parameters|Returns|Raises|Yields|Examples|Notes):[ \t]*\n((?:[ \t]+\S[^\n]*(?:\n|$)|[ \t]*\n)+)", re.MULTILINE
 )
+_EMPTY_SECTION = re.compile(
+    rf"^(?:{_SECTIONS})[ \t]*\n-{{3,}}[ \t]*\n(?:[ \t]*\n)*(?=(?:{_SECTIONS})[ \t]*\n-{{3,}}[ \t]*$)", re.MULTILINE
+)
 _TYPE_AND_WORDS = re.compile(r"^(\w[^:\n]*):[ \t]+(?=\S)", re.MULTILINE)
 _FIELD = re.compile(rf"^[ \t]*[:@]({_FIELDS})\b[ \t]*([^\n:]*):", re.MULTILINE)
 _LATE_ERROR = re.compile(r"^:raises:[ \t]*([A-Za-z_][\w.]*)[ \t]*(?::|$)", re.MULTILINE)
@@ -73,7 +76,10 @@ def with_underlines(docstring: str) -> str:
 
 
 def in_google_spelling(docstring: str) -> str:
-    """Headings with one colon and nothing empty below them; unindented examples indented."""
+    """Headings with one colon and nothing empty below them; unindented examples indented; Sphinx fields at the margin,
+    where they end a section and stay text."""
+    if has_fields(docstring):
+        docstring = in_sphinx_spelling(docstring)
     text = _LOOSE_HEADING.sub(lambda match: f"{match[1]}{_HEADINGS.get(match[2], match[2])}:\n", docstring)
     start = 0
     while match := _OUTER_EXAMPLES.search(text, start):
@@ -86,7 +92,8 @@ def in_google_spelling(docstring: str) -> str:
 
 
 def in_numpy_spelling(docstring: str) -> str:
-    """Google's headings, which some authors mix in, with an underline; what stands below them not indented."""
+    """Google's headings, which some authors mix in, with an underline; what stands below them not indented. Sections
+    that hold nothing are gone: griffe would take the next heading for their content."""
 
     def underlined(match: re.Match[str]) -> str:
         block = textwrap.dedent(match[2])
@@ -94,7 +101,7 @@ def in_numpy_spelling(docstring: str) -> str:
             block = _TYPE_AND_WORDS.sub(r"\1\n    ", block)
         return f"{match[1]}\n{'-' * len(match[1])}\n{block}"
 
-    return _COLON_HEADING.sub(underlined, docstring)
+    return _EMPTY_SECTION.sub("", _COLON_HEADING.sub(underlined, docstring))
 
 
 def in_sphinx_spelling(docstring: str) -> str:

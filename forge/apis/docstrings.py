@@ -44,6 +44,11 @@ READER_VERSION = "2"
 """Part of every content hash: raise it when this module makes something else of the same files."""
 
 _MAX_FILE_BYTES = 4_000_000
+_MAX_TOKENS = 1_000_000
+"""Outside of long strings: the tree of more may take 1 GiB. The largest client of an SDK has a third of it."""
+
+_TOKEN = re.compile(r"\w+|[^\w\s]")
+_LONG_STRING = re.compile(r'""".*?"""|\'\'\'.*?\'\'\'', re.DOTALL)
 _UNREADABLE = (OSError, SyntaxError, ValueError, RecursionError, MemoryError, UnicodeError)
 _PASSES_ON = re.compile(r"^from\s[^\n]*\bimport\s*\*", re.MULTILINE)
 _DOCUMENTED = re.compile(r"(?:\"\"\"|'''|^[ \t]*[rRuU]?[\"'])", re.MULTILINE)
@@ -59,7 +64,9 @@ class PythonPackagesOptions(DistributionChoice):
         3_000_000, gt=0, description="a distribution with more Python code is divided into several items"
     )
     modules: tuple[str, ...] | None = Field(
-        None, description="globs of the dotted names of modules that are read (`*_client`); default: all"
+        None,
+        description="globs of the dotted names of modules that are read (`*_client`), tests or not; default: all but "
+        "tests",
     )
     version_part: str | None = Field(
         None,
@@ -96,7 +103,7 @@ def list_items(name: str, source: SourceSettings, settings: Settings) -> Iterato
         raise ConfigurationError(f"sources.yaml: sources.{name}.options.inspect: only what is installed is imported")
     items: list[Item] = []
     for distribution in chosen_distributions(options, _search_path(source, options, settings)).values():
-        files = recorded(distribution)
+        files = recorded(distribution, with_tests=options.modules is not None)
         if files is None or not files.files:
             continue
         own_name = str(distribution.metadata["Name"])
@@ -138,8 +145,9 @@ def _search_path(source: SourceSettings, options: PythonPackagesOptions, setting
 def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterator[ApiEntity | Decision]:  # noqa: ARG001
     """Every public object with a docstring; one :class:`Decision` for a module that cannot be parsed."""
     options = source_options(PythonPackagesOptions, item.source, source)
-    distribution = Distribution.at(item.locator["metadata"])
-    known = _recorded_at(item.locator["metadata"], _record_stamp(item.locator["metadata"]))
+    metadata = item.locator["metadata"]
+    distribution = Distribution.at(metadata)
+    known = _recorded_at(metadata, _record_stamp(metadata), options.modules is not None)
     if known is None:
         yield Decision(item.source, item.item_id, STEP, "missing_item", "the distribution has no RECORD")
         return
@@ -205,8 +213,8 @@ def _record_stamp(metadata: str) -> int:
 
 
 @lru_cache(maxsize=2)  # a worker reads several items of one distribution; the time tells another version of it
-def _recorded_at(metadata: str, stamp: int) -> Recorded | None:  # noqa: ARG001
-    return recorded(Distribution.at(metadata))
+def _recorded_at(metadata: str, stamp: int, with_tests: bool) -> Recorded | None:  # noqa: ARG001
+    return recorded(Distribution.at(metadata), with_tests)
 
 
 def _public_objects(
@@ -249,7 +257,10 @@ def _parsed(root: str, path: str) -> ModuleSource | None:
 def _read_source(path: Path) -> str:
     if path.stat().st_size > _MAX_FILE_BYTES:
         raise ValueError(f"the file has more than {_MAX_FILE_BYTES:,} bytes")
-    return decode_source(path.read_bytes())
+    code = decode_source(path.read_bytes())
+    if len(code) > _MAX_TOKENS and sum(1 for _ in _TOKEN.finditer(_LONG_STRING.sub("", code))) > _MAX_TOKENS:
+        raise ValueError(f"the file has more than {_MAX_TOKENS:,} tokens of code")
+    return code
 
 
 @lru_cache(maxsize=2)

@@ -9,6 +9,7 @@ Standard library only: what this process imports besides is the distribution's. 
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import ctypes
 import importlib
@@ -31,7 +32,7 @@ _PROPERTIES = frozenset(
 )
 _BLOCKED_EVENTS = frozenset(
     {"socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname", "subprocess.Popen",
-     "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty", "os.kill", "os.remove", "os.rename", "os.rmdir"}
+     "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty", "os.kill"}
 )  # fmt: skip
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _MAX_TEXT = 60_000
@@ -45,6 +46,8 @@ def main() -> int:
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)  # what imported code prints is no answer
     os.dup2(nothing, 2)
+    if request["root"] not in sys.path:
+        sys.path.append(request["root"])
     sys.addaudithook(_refuse)
     warnings.simplefilter("ignore")
 
@@ -53,11 +56,15 @@ def main() -> int:
         output.flush()
 
     modules: dict[str, types.ModuleType] = {}
+    failed: set[str] = set()
     for name in request["modules"]:
+        if any(name.startswith(f"{package}.") for package in failed):
+            continue
         tell({"importing": name})
         try:
             modules[name] = importlib.import_module(name)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - third-party code
+            failed.add(name)
             tell({"failed": name, "error": f"{type(error).__name__}: {error}"[:300]})
     walk = _Walk(modules, frozenset(request["tops"]), request["root"])
     for described in walk.objects():
@@ -86,7 +93,7 @@ def _refuse(event: str, _arguments: object) -> None:
 class _Found:
     """One object under the best of its public paths."""
 
-    __slots__ = ("definition", "kind", "owner", "rank", "value")
+    __slots__ = ("kind", "owner", "rank", "value")
 
     def __init__(self, rank: tuple[Any, ...], value: Any, kind: str, owner: Any) -> None:
         self.rank = rank
@@ -123,18 +130,18 @@ class _Walk:
         is_listed = isinstance(listed, list | tuple) and all(isinstance(entry, str) for entry in listed)
         names = sorted(set(listed or ())) if is_listed else sorted(entry for entry in vars(module) if entry[:1] != "_")
         for entry in names:
-            if entry.startswith("_"):
-                continue
-            value = None
-            with contextlib.suppress(Exception):  # a lazy attribute that cannot be had
-                value = getattr(module, entry)
-            if value is None or isinstance(value, types.ModuleType) or not self._belongs(value, is_listed):
-                continue
-            kind = _kind(value)
-            if kind is not None:
-                self._see(value, kind, None, (0, _own_name(value) != entry), f"{name}.{entry}")
-                if isinstance(value, type):
-                    self._class(f"{name}.{entry}", value)
+            if not entry.startswith("_"):
+                with contextlib.suppress(Exception):  # attributes that raise, whatever is asked of them
+                    self._entry(f"{name}.{entry}", getattr(module, entry), is_listed)
+
+    def _entry(self, path: str, value: Any, is_listed: bool) -> None:
+        if value is None or isinstance(value, types.ModuleType) or not self._belongs(value, is_listed):
+            return
+        kind = _kind(value)
+        if kind is not None:
+            self._see(value, kind, None, (0, _own_name(value) != path.rpartition(".")[2]), path)
+            if isinstance(value, type):
+                self._class(path, value)
 
     def _class(self, path: str, value: type) -> None:
         known = self._classes.get(id(value))
@@ -150,7 +157,7 @@ class _Walk:
         else:
             origin = None if type(value).__name__ in _ROUTINES else type(value).__module__
         if not isinstance(origin, str) or origin in {"builtins", ""}:
-            return is_listed
+            return is_listed and getattr(builtins, _own_name(value), None) is not value
         return origin.split(".", 1)[0] in self._tops
 
     def _members(self, path: str, owner: type) -> None:
@@ -160,15 +167,19 @@ class _Walk:
             if base is not owner and str(getattr(base, "__module__", "")).split(".", 1)[0] not in self._tops:
                 continue
             for name, raw in list(vars(base).items()):
-                if not isinstance(name, str) or name.startswith("_") or name in taken:
-                    continue
-                taken.add(name)
-                value = raw.__func__ if isinstance(raw, classmethod | staticmethod) else raw
-                kind = _member_kind(value)
-                if kind == "class" and not value.__qualname__.startswith(f"{base.__qualname__}."):
-                    continue
-                if kind is not None:
-                    self._see(value, kind, (owner, raw), (depth > 0, _own_name(value) != name), f"{path}.{name}")
+                if isinstance(name, str) and not name.startswith("_") and name not in taken:
+                    taken.add(name)
+                    with contextlib.suppress(Exception):
+                        self._member(f"{path}.{name}", raw, owner, base, depth > 0)
+
+    def _member(self, path: str, raw: Any, owner: type, base: type, is_inherited: bool) -> None:
+        value = raw.__func__ if isinstance(raw, classmethod | staticmethod) else raw
+        kind = _member_kind(value)
+        if kind == "class" and not value.__qualname__.startswith(f"{base.__qualname__}."):
+            return
+        if kind is not None:
+            preference = (is_inherited, _own_name(value) != path.rpartition(".")[2])
+            self._see(value, kind, (owner, raw), preference, path)
 
     def _see(self, value: Any, kind: str, owner: Any, preference: tuple[Any, ...], path: str) -> None:
         rank = (path.count("."), *preference, path)

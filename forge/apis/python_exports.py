@@ -65,7 +65,7 @@ class Exports:
                 if path in reached:
                     continue
                 reached.add(path)
-                for target in self._named.get(path, ()):
+                for target in () if path in self._modules else self._named.get(path, ()):  # the module has the alias
                     package, _, alias = target.rpartition(".")
                     following.append((package, alias))
                 named = listed if hop == 0 else self._listed.get(place, frozenset())

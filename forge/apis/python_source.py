@@ -83,11 +83,10 @@ class ModuleSource:
 
     def _class(self, path: str, node: ast.ClassDef) -> PythonObject | None:
         """A class is documented by its own docstring or its constructor's."""
-        constructors = {
-            child.name: child
-            for child, _ in reversed(list(_statements(node.body)))
-            if isinstance(child, _FUNCTIONS) and child.name in {"__init__", "__new__"}
-        }
+        constructors: dict[str, ast.FunctionDef | ast.AsyncFunctionDef] = {}
+        for child, _ in _statements(node.body):
+            if isinstance(child, _FUNCTIONS) and "overload" not in _decorators(child):
+                constructors.setdefault(child.name, child)
         constructor = constructors.get("__init__") or constructors.get("__new__")
         docstring = _docstring_of(node)
         said = _docstring_of(constructor) if constructor is not None else ""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
+import json
+import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -134,10 +138,60 @@ def test_split_session() -> None:
     assert split_session("no prompt") == ("no prompt", "", "")
 
 
+GOLDEN = Path(__file__).parent / "golden" / "docstrings"
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.txt")), ids=lambda path: path.stem)
+def test_golden(path: Path) -> None:
+    told = dataclasses.asdict(sections_of(path.read_text().rstrip("\n")))
+    assert json.loads(json.dumps(told)) == json.loads(path.with_suffix(".json").read_text())
+
+
+def test_there_are_golden_files_for_every_style() -> None:
+    assert {path.stem for path in GOLDEN.glob("*.txt")} == {"google", "numpy", "sphinx", "mixed", "broken"}
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        (":param x: a\n:raises KeyError, b.Other: when", ["KeyError", "b.Other"]),
+        (":raises: KeyError: when", ["KeyError"]),
+        ("@raise KeyError: when", ["KeyError"]),
+        ("Raises\n------\nKeyError or ValueError\n    when", ["KeyError", "ValueError"]),
+    ],
+)
+def test_errors_are_named_one_by_one(value: str, names: list[str]) -> None:
+    assert [error.name for error in _sections(value).errors] == names
+
+
+def test_a_type_before_the_words_of_a_result() -> None:
+    for text, annotation in (
+        ("Returns:\n    int: the sum", "int"),
+        ("Returns:\n    `tuple(int)`: the sum", "`tuple(int)`"),
+        ("Returns:\n    list[int]: the sum", "list[int]"),
+        ("Returns\n-------\ntotal : int\n    the sum", "int"),
+        (":returns: the sum\n:rtype: int", "int"),
+    ):
+        (result,) = _sections(f"Adds.\n\n{text}").returns
+        assert (result.annotation, result.description) == (annotation, "the sum")
+    (prose,) = _sections("Adds.\n\nReturns:\n    A list of what is left: nothing").returns
+    assert (prose.annotation, prose.description) == ("", "A list of what is left: nothing")
+
+
+@pytest.mark.parametrize(
+    "piece", ["Args:\n  x: y\n", "Parameters\n---\n", ":param x y z: a\n", "Examples:\nx\n", "(", ":a:`", "- ", "\t"]
+)
+def test_a_long_docstring_takes_no_long_time(piece: str) -> None:
+    started = time.process_time()
+    for before in ("", "Args:\n  a: ", "Parameters\n----------\nx : "):
+        _sections(before + piece * (100_000 // len(piece)))
+    assert time.process_time() - started < 4
+
+
 WORDS = st.sampled_from(
     ["Args:", "Returns:", "Examples::", "Parameters", "----------", "=====", ":param x:", ":type x: int", ":raises",
      "x (int): y", "x : int", "    ", ">>> f(", "... 1", "```python", ".. note:: a", ":a:`b", "\n", "\n\n", "Yields:",
-     "Attributes:", "Raises:"]
+     "Attributes:", "Raises:", "Raises", "Returns", "@param x:", ":raises: A:", "Examples:", "Parameters:", "\x00"]
 )  # fmt: skip
 
 

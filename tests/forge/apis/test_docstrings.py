@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import ast
+import sysconfig
+import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
+from hypothesis import given
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
 
 from forge.apis import docstrings
-from forge.config import Settings, SourceSettings
+from forge.config import ConfigurationError, Settings, SourceSettings, load_settings
 from forge.schema import ApiEntity, Decision, Item
 
 FILES = {
@@ -242,6 +250,128 @@ def test_deep_nesting_is_one_decision(site: Path, settings: Settings) -> None:
     _, entities, decisions = _read(site, settings, packages=["deep"])
     assert [entry.item_id for entry in decisions] == ["deep#deep"]
     assert list(entities) == ["fine.f"]
+
+
+def test_chosen_modules_and_versions_in_paths(site: Path, settings: Settings) -> None:
+    code = 'class Client:\n    def get(self):\n        """Gets {0}."""\n'
+    _distribution(
+        site,
+        "sdk",
+        {
+            "sdk/vm/v20170312/vm_client.py": code.format("old"),
+            "sdk/vm/v20200101/vm_client.py": code.format("new"),
+            "sdk/vm/v20200101/models.py": code.format("a model"),
+            "sdk/test_lab_client.py": code.format("a laboratory for tests"),
+        },
+    )
+    source = _source(site, packages=["sdk"], modules=["sdk.*_client"], version_part=r"v\d{8}")
+    (item,) = docstrings.list_items("py", source, settings)
+    found = [row for row in docstrings.read_item(item, source, settings) if isinstance(row, ApiEntity)]
+    assert [(entity.name, entity.version, entity.summary) for entity in found] == [
+        ("sdk.test_lab_client.Client.get", "1.0", "Gets a laboratory for tests."),
+        ("sdk.vm.vm_client.Client.get", "v20170312", "Gets old."),
+        ("sdk.vm.vm_client.Client.get", "v20200101", "Gets new."),
+    ]
+    assert len({entity.entity_key for entity in found}) == 2
+
+
+def test_a_version_part_that_is_no_pattern_is_refused(site: Path, settings: Settings) -> None:
+    with pytest.raises(ConfigurationError, match="version_part"):
+        list(docstrings.list_items("py", _source(site, version_part="("), settings))
+
+
+def test_a_file_too_large_to_parse_is_one_decision(site: Path, settings: Settings) -> None:
+    files = {
+        "huge/data.py": "x = [" + "1," * 600_000 + "]\n'''d'''\n",
+        "huge/text.py": 'def f():\n    """F.\n' + "words " * 300_000 + '"""\n',
+        "huge/more.py": "#" * 4_000_001,
+    }
+    _distribution(site, "huge", files)
+    _, entities, decisions = _read(site, settings, packages=["huge"])
+    assert list(entities) == ["huge.text.f"]
+    assert [(entry.item_id, entry.reason) for entry in decisions] == [
+        ("huge#huge.data", "malformed_source"),
+        ("huge#huge.more", "malformed_source"),
+    ]
+    assert "huge/data.py: ValueError: the file has more than 1,000,000 tokens of code" in decisions[0].detail
+
+
+@settings_of_hypothesis(max_examples=40)
+@given(st.binary(max_size=60), st.integers(0, len(FILES["shop/prices.py"])))
+def test_bytes_of_any_kind_are_read_or_rejected(piece: bytes, place: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        site, settings = Path(folder), load_settings("demo", environment={})
+        _distribution(site, "shop", {"shop/prices.py": ""})
+        code = FILES["shop/prices.py"].encode()
+        (site / "shop" / "prices.py").write_bytes(code[:place] + piece + code[place:])
+        source = _source(site)
+        (item,) = docstrings.list_items("py", source, settings)
+        rows = list(docstrings.read_item(item, source, settings))
+        assert rows
+        for row in rows:
+            assert isinstance(row, Decision) or orjson.dumps(row.row("2026-01-01"))
+
+
+NOT_READ = {
+    "tests", "test", "conftest", "_vendor", "vendor", "vendored", "_vendored", "third_party", "extern", "externals",
+}  # fmt: skip
+
+
+def _documented(root: Path, folder: str) -> dict[tuple[str, str], bool]:
+    """(file, path inside it) of every documented function, class and method, by ``ast`` alone, and whether it is
+    public: no part of its file's path and of its own path begins with an underscore. Definitions inside of functions
+    do not count. Test and vendored folders are left out."""
+    found: dict[tuple[str, str], bool] = {}
+    for path in sorted((root / folder).rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        if any(part in NOT_READ or part.startswith("test_") or part.endswith(("_test", "_tests")) for part in parts):
+            continue
+        is_public = not any(part.startswith("_") and part != "__init__" for part in parts)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # invalid escapes
+            tree = ast.parse(path.read_bytes())
+        queue: list[tuple[ast.AST, str, bool]] = [(tree, "", is_public)]
+        while queue:
+            node, prefix, shown = queue.pop()
+            for child in ast.iter_child_nodes(node):
+                if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                    inner = shown and not child.name.startswith("_")
+                    if (ast.get_docstring(child) or "").strip():
+                        key = (str(path.relative_to(root)), prefix + child.name)
+                        found[key] = found.get(key, False) or inner
+                    if isinstance(child, ast.ClassDef):
+                        queue.append((child, f"{prefix}{child.name}.", inner))
+                elif isinstance(child, ast.stmt | ast.excepthandler):
+                    queue.append((child, prefix, shown))
+    return found
+
+
+@pytest.mark.parametrize("name", ["requests", "networkx", "sqlalchemy"])
+def test_all_that_ast_counts_is_found_and_no_callable_is_invented(settings: Settings, name: str) -> None:
+    source = SourceSettings(type="python_packages", options={"packages": [name]})
+    items = list(docstrings.list_items("py", source, settings))
+    rows = [row for item in items for row in docstrings.read_item(item, source, settings)]
+    entities = [row for row in rows if isinstance(row, ApiEntity)]
+    counted = _documented(Path(sysconfig.get_path("purelib")), name)
+    tails = set()  # the path inside the module is the end of the public path
+    for entity in entities:
+        parts = entity.name.split(".")
+        file = entity.source_uri.partition("#")[2]
+        tails.update((file, ".".join(parts[start:])) for start in range(1, len(parts)))
+    public = [key for key, is_public in counted.items() if is_public]
+    missing = [key for key in public if key not in tails]
+    assert len(public) > 100
+    assert len(missing) <= 0.01 * len(public), missing[:20]
+    invented = [
+        entity.name
+        for entity in entities
+        if entity.entity_type in {"function", "method"}
+        and not any(
+            (entity.source_uri.partition("#")[2], ".".join(entity.name.split(".")[-length:])) in counted
+            for length in range(1, 5)
+        )
+    ]
+    assert invented == []
 
 
 @pytest.mark.parametrize("name", ["requests", "packaging"])

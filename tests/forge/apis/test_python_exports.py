@@ -53,6 +53,12 @@ def test_modules_that_show_nothing_are_known() -> None:
     assert not exports.may_show("a._y")
 
 
+def test_an_alias_of_a_module_is_none_of_its_namesake() -> None:
+    exports = _exports(a="from . import run as running\nfrom ._x import run", a__run="")
+    assert exports.public_path("a._x", "run") is None
+    assert exports.public_path("a.run", "f") == "a.run.f"
+
+
 def test_circles_end() -> None:
     exports = _exports(a="from .b import *", a__b="from .. import *\nfrom a import *")
     assert exports.public_path("a.b", "f") == "a.f"
