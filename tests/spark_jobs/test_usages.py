@@ -1,4 +1,4 @@
-"""Usages of Python APIs in real code: mined, paired with their documentation, rendered both ways, gone with their code."""
+"""Usages of Python APIs in real code: mined, paired with what documents them, rendered both ways, and gone again."""
 
 from __future__ import annotations
 
