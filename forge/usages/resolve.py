@@ -43,8 +43,9 @@ class Binding:
 
 @dataclass(slots=True)
 class Scope:
-    """The names of a module or function. ``parent`` is where a name is looked up that is not bound here."""
+    """The names of a module or function of the text ``lines``. What is not bound here is looked up in ``parent``."""
 
+    lines: Sequence[str]
     parent: Scope | None = None
     names: dict[str, list[Binding]] = field(default_factory=dict)
 
@@ -90,7 +91,6 @@ class Code:
     """One parsed text. ``docstrings`` are (name in the module, text)."""
 
     module: str
-    lines: Sequence[str]
     scope: Scope
     statements: list[Statement] = field(default_factory=list)
     docstrings: list[tuple[str, str]] = field(default_factory=list)
@@ -106,6 +106,7 @@ class Code:
 
 def read_code(code: str, module: str, is_package: bool = False, outer: Scope | None = None) -> Code:
     """Raises what :data:`UNREADABLE` names. ``outer`` holds the names that the text may use without binding them."""
+    code = code.replace("\r\n", "\n").replace("\r", "\n")  # the parser counts lines so
     running = gc.isenabled()
     gc.disable()  # a tree is no garbage: collecting while it grows takes two fifths of the time
     try:
@@ -115,7 +116,7 @@ def read_code(code: str, module: str, is_package: bool = False, outer: Scope | N
     finally:
         if running:
             gc.enable()
-    found = Code(module, code.split("\n"), Scope(outer))
+    found = Code(module, Scope(code.split("\n"), outer))
     _Reader(found, is_package).read(tree)
     return found
 
@@ -136,7 +137,7 @@ class _Reader:
             node, scope, blocks, owner = stack.pop()
             if isinstance(node, _FUNCTIONS):
                 self._define(node.name, node, scope, owner)
-                inner = Scope(scope)
+                inner = Scope(scope.lines, scope)
                 for argument in _arguments(node):
                     inner.bind(argument, Binding(node.lineno))
                 name = f"{owner}.{node.name}" if owner else node.name

@@ -102,7 +102,7 @@ class Cutter:
                     waiting.append(needed)
                 if len(free) > MAX_FREE_NAMES or len(parts) > _MAX_STATEMENTS or name in {"self", "cls"}:
                     return None
-        ordered = sorted(parts.values(), key=lambda part: part.statement.node.lineno)
+        ordered = sorted(parts.values(), key=self._place)
         head = _head(imports.values())
         text = "\n".join(head) + "\n\n" * bool(head) + "\n".join(part.text for part in ordered)
         if text.count("\n") >= MAX_LINES + bool(head) or max(map(len, text.split("\n"))) > _MAX_COLUMNS:
@@ -110,6 +110,10 @@ class Cutter:
         ast.parse(text)
         shown = frozenset(inner for part in ordered for inner in self._facts_of(part.statement.node).statements)
         return Snippet(text, _score(text, len(free)), tuple(sorted(free)), shown)
+
+    def _place(self, part: _Part) -> tuple[bool, int]:
+        """Statements of the module around a docstring come before those of the docstring."""
+        return part.statement.scope.lines is self._code.scope.lines, part.statement.node.lineno
 
     def _facts_of(self, node: ast.stmt) -> _Facts:
         if id(node) not in self._facts:
@@ -139,7 +143,7 @@ class Cutter:
             text = ast.unparse(shown)
             facts = _facts(shown)
         else:
-            text = _source(self._code, node, facts)
+            text = _source(statement, facts)
         return None if facts.is_private or not text else _Part(statement, text, facts.names)
 
     def _definition(self, binding: Binding, user: Statement) -> _Part | None:
@@ -204,13 +208,14 @@ def _plain_comparison(call: ast.Call) -> ast.stmt | None:
     return statement
 
 
-def _source(code: Code, node: ast.stmt, facts: _Facts) -> str:
+def _source(statement: Statement, facts: _Facts) -> str:
     """The statement as it is written, without its margin; written anew where taking the margin away could change it.
     "" for one that is too long."""
+    node = statement.node
     first, last, margin = node.lineno, node.end_lineno or node.lineno, node.col_offset
     if last - first >= MAX_LINES:
         return ""
-    lines = list(code.lines[first - 1 : last])
+    lines = list(statement.scope.lines[first - 1 : last])
     offsets_count = lines[0].isascii() and lines[-1].isascii()  # they count bytes
     if not offsets_count or (last > first and facts.spans_lines) or any(line[:margin].strip() for line in lines[1:]):
         return ast.unparse(node)

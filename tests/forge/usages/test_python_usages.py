@@ -34,6 +34,13 @@ from shop._core import Basket, price
         return self._add(item)
 def price(item, currency="EUR"):
     """Says the price."""
+CURRENCIES = ["EUR", "USD"]
+def convert(amount):
+    """Converts.
+
+    >>> price("tea", CURRENCIES[1])
+    4
+    """
 ''',
     "shop/tests/test_core.py": """import json
 from shop import Basket, price
@@ -97,6 +104,7 @@ def test_calls_of_tests_and_doctests_become_usages() -> None:
     assert by_path["shop.price"] == [
         'from shop import price\n\nprice("tea")\n# 3',
         'from shop import price\n\nassert price("tea", currency="EUR") == 3',
+        'from shop import price\n\nCURRENCIES = ["EUR", "USD"]\nprice("tea", CURRENCIES[1])\n# 4',
     ]
     assert by_path["shop.Basket.add"] == [
         'from shop import Basket\n\nbasket = Basket()\nbasket.add("tea")\n# 1',

@@ -116,7 +116,7 @@ STATEMENTS = st.lists(
         ]
     ),
     max_size=10,
-).map("\n".join)
+).flatmap(lambda lines: st.sampled_from(["\n", "\r\n", "\r", "\n\x0c"]).map(lambda end: end.join(lines)))
 
 
 @given(STATEMENTS)
