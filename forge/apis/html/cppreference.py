@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from selectolax.lexbor import LexborNode
 
@@ -35,6 +36,10 @@ _NOT_CONTENT = (
 _SECTIONS = frozenset({"h2", "h3"})
 _LEFT_OUT = re.compile(r"See also|External links|References|Defect reports|Inherited from .*", re.IGNORECASE)
 _IDENTIFIERS = re.compile(r"[\w:~]+(?:, ?[\w:~]+)+")
+_MAX_NAMES = 100
+_MAX_DECLARATIONS = 500
+_MAX_DECLARATION = 20_000
+_NESTED = "table table table table table"
 _TEMPLATE = re.compile(r"^template\s*<.*?>\s*(?=(?:class|struct|union|enum|using)\b)")
 _MARK = re.compile(r"\((?:deprecated|removed) in [^()]+\)")
 _EXCEPTION = re.compile(r"\bstd::(?:\w+::)*(?:bad_\w+|\w*_error|\w*exception|out_of_range|invalid_argument|failure)\b")
@@ -57,12 +62,14 @@ def entities(page: Page, bare: ApiEntity) -> Iterator[ApiEntity]:
     if content is None or heading is None:
         return
     remove(content, _NOT_CONTENT)
+    if content.css_first(_NESTED) is not None:
+        raise ValueError("tables inside of tables")
     title = line_of(heading)
     if "/c/" in f"/{page.path}" and "/cpp/" not in f"/{page.path}":
         bare = replace(bare, provider="c")
-    rows = list(_declarations(content))
+    rows = list(islice(_declarations(content), _MAX_DECLARATIONS))
     text = _text(children_of(content))
-    names = _names(title)
+    names = _names(title)[:_MAX_NAMES]
     for name in names:
         own = [row for row in rows if _declares(row, name)] if len(names) > 1 else rows
         yield _entity(name, own if any(not row.is_header for row in own) else rows, text, bare)
@@ -119,7 +126,7 @@ def _codes(cell: LexborNode) -> Iterator[str]:
     for br in cell.css("br"):
         br.replace_with("\n")
     code = ""
-    for line in cell.text(deep=True).split("\n"):
+    for line in cell.text(deep=True)[:_MAX_DECLARATION].split("\n"):
         code = " ".join(f"{code} {line}".split())
         if code.endswith(";") and code.count("{") == code.count("}"):
             yield code

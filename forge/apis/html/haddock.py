@@ -27,6 +27,8 @@ _MODULE = re.compile(r"[A-Z][\w']*(?:-[A-Z][\w']*)*\.html")
 _SOURCE = re.compile(r"(?:\.\./(?P<package>[\w.-]+)/)?src/(?P<module>[\w%.'-]+)\.html")
 _PACKAGE = re.compile(r"(?P<name>[A-Za-z][\w-]*?)(?:-(?P<version>\d+(?:\.\d+)*))?(?::|$)")
 _INSIDE = re.compile(r"\b(?:Internals?|Base|Imp|Common|Private|Old\w+|Prim)\b")
+_MAX_NAMES = 50
+_NESTED = "div.top div.top, table table table table, a.def a.def, .src .src"
 _TOLD_ELSEWHERE = (".subs.instances", ".subs.minimal", "#synopsis", "#table-of-contents")
 _SIGNATURE_NOISE = ("a.link", "a.selflink", "span.rightedge", "span.fixity")
 _TYPE_KEYWORDS = frozenset({"data", "newtype", "type", "class", "type family", "data family", "data instance"})
@@ -49,6 +51,8 @@ def entities(page: Page, bare: ApiEntity) -> Iterator[ApiEntity]:
     caption = page.first("#package-header .caption")
     home = _Home(module, line_of(caption).split(":")[0] if caption is not None else "")
     remove(interface, _TOLD_ELSEWHERE)
+    if interface.css_first(_NESTED) is not None:
+        raise ValueError("definitions inside of definitions")
     for top in interface.css("div.top"):
         yield from _top(top, home, bare)
 
@@ -121,7 +125,9 @@ def _declared(heading: LexborNode) -> _Declared:
     """Takes the links out of the heading, then reads it."""
     keyword, link = heading.css_first(".keyword"), heading.css_first("a.link")
     source = (link.attributes.get("href") or "") if link is not None else ""
-    names = tuple((_plain(line_of(node)), node.attributes.get("id") or "") for node in heading.css("a.def"))
+    names = tuple(
+        (_plain(line_of(node)), node.attributes.get("id") or "") for node in heading.css("a.def")[:_MAX_NAMES]
+    )
     fixity = " ".join(line_of(node) for node in heading.css("span.fixity"))
     remove(heading, _SIGNATURE_NOISE)
     text = line_of(heading) + (f"\n{fixity}" if fixity else "")
@@ -161,8 +167,8 @@ def _members(subs: LexborNode) -> Iterator[_Entry]:
         for table in (child for child in children_of(subs) if child.tag == "table"):
             yield from _in_table(table)
     elif _is(subs, "fields"):
-        for item in subs.css("li"):
-            heading = item.css_first(".src")
+        for item in (item for child in children_of(subs) if child.tag == "ul" for item in children_of(child)):
+            heading = next((child for child in children_of(item) if _is(child, "src")), None)
             if heading is not None and (declared := _declared(heading)).names:
                 yield _Entry("field", declared, tuple(child for child in children_of(item) if _is(child, "doc")))
 

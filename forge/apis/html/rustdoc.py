@@ -35,6 +35,7 @@ _MEMBER_TYPES = {
     "method": "method", "tymethod": "method", "associatedconstant": "attribute", "associatedtype": "type",
     "structfield": "attribute", "variant": "attribute",
 }  # fmt: skip
+_NESTED = ".impl-items .impl-items, summary summary, .code-header .code-header, section section section section"
 _MEMBERS = ", ".join(f'[id^="{kind}."]' for kind in _MEMBER_TYPES)
 _OTHER_TYPE = re.compile(r"(?:&|mut |dyn |'\w+ )*([A-Z]\w*)\b(?!\w*::)")
 _NOT_CONTENT = (
@@ -57,6 +58,8 @@ def entities(page: Page, bare: ApiEntity) -> Iterator[ApiEntity]:
     content = page.first("#main-content") or page.first("section.content") or page.first("main")
     if content is None:  # a page that only leads to another
         return
+    if content.css_first(_NESTED) is not None:
+        raise ValueError("members inside of members")
     kind, name = item[1], _name(folder, item[1], item[2])
     members = list(_members(content, name, kind))
     for part in (content, *(node for member in members for node in member.nodes)):

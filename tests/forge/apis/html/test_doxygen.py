@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from forge.apis.html import doxygen
 from forge.apis.html.page import Page
-from forge.apis.html.reader import list_items, read_item
+from forge.apis.html.reader import entities, list_items, read_item
 from forge.artifacts import artifact_path
 from forge.config import Settings
 from forge.schema import ApiEntity, ApiError, ApiExample
+from forge.stored_files import Problem
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "doxygen"
 CLASS, HEADER = ((GOLDEN / name).read_text() for name in ("classBox.html", "box_8h.html"))
@@ -117,14 +118,23 @@ def test_pages_without_members() -> None:
     assert not doxygen.detects(Page("a.html", CLASS.replace("Doxygen", "Oxygen")))
 
 
+def test_entries_inside_of_each_other_are_refused() -> None:
+    """Each would be read once more for every one around it."""
+    html = CLASS.replace('<div class="memitem">', '<div class="memitem">' * 12)
+    path = "classBox.html"
+    assert [
+        (type(found), getattr(found, "reason", "")) for found in entities(html.encode(), path, BARE, "doxygen")
+    ] == [(Problem, "malformed_page")]
+
+
 @fuzz_settings(max_examples=60, deadline=None)
 @given(
     st.integers(0, len(CLASS)), st.integers(0, 300), st.sampled_from(["", "<", "</table>", "<td>", "&lt;", "\x00", ">"])
 )
 def test_mutilated_pages_are_read(start: int, length: int, put: str) -> None:
     for html in (CLASS[:start] + put + CLASS[start + length :], CLASS[:start]):
-        for entity in doxygen.entities(Page("classBox.html", html), BARE):
-            assert entity.declaration or entity.description
+        for found in entities(html.encode(), "classBox.html", BARE, "doxygen"):
+            assert found.name if isinstance(found, ApiEntity) else "inside of" in found.detail
 
 
 @pytest.mark.parametrize(("name", "step", "least"), [("gtkmm", 15, 400), ("libstdcxx", 19, 700), ("eigen", 3, 400)])

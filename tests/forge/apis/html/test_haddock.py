@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from forge.apis.html import haddock
 from forge.apis.html.haskell_types import split_type
 from forge.apis.html.page import Page
-from forge.apis.html.reader import list_items, read_item
+from forge.apis.html.reader import entities, list_items, read_item
 from forge.artifacts import artifact_path
 from forge.config import Settings
 from forge.schema import ApiEntity, ApiExample
+from forge.stored_files import Problem
 
 PAGE = (Path(__file__).parents[1] / "golden" / "haddock" / "Box-Lid.html").read_text()
 BARE = ApiEntity(
@@ -115,6 +116,15 @@ def test_types(text: str, expected: list[str]) -> None:
     assert split_type(text) == expected
 
 
+def test_entries_inside_of_each_other_are_refused() -> None:
+    """Each would be read once more for every one around it."""
+    html = PAGE.replace('<div class="top">', '<div class="top"><p class="src"><a class="def" id="v:a">a</a></p>' * 12)
+    path = "boxes-1.2.0/Box-Lid.html"
+    assert [
+        (type(found), getattr(found, "reason", "")) for found in entities(html.encode(), path, BARE, "haddock")
+    ] == [(Problem, "malformed_page")]
+
+
 @fuzz_settings(max_examples=60, deadline=None)
 @given(
     st.integers(0, len(PAGE)),
@@ -123,8 +133,8 @@ def test_types(text: str, expected: list[str]) -> None:
 )
 def test_mutilated_pages_are_read(start: int, length: int, put: str) -> None:
     for html in (PAGE[:start] + put + PAGE[start + length :], PAGE[:start]):
-        for entity in haddock.entities(Page("boxes-1.2.0/Box-Lid.html", html), BARE):
-            assert entity.name
+        for found in entities(html.encode(), "boxes-1.2.0/Box-Lid.html", BARE, "haddock"):
+            assert found.name if isinstance(found, ApiEntity) else "inside of" in found.detail
 
 
 def test_every_definition_is_found(settings: Settings) -> None:

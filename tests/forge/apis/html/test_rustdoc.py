@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from forge.apis.html import rustdoc
 from forge.apis.html.page import Page
-from forge.apis.html.reader import list_items, read_item
+from forge.apis.html.reader import entities, list_items, read_item
 from forge.apis.html.rust_signatures import RustSignature, parse_rust_signature, self_type
 from forge.artifacts import artifact_path
 from forge.config import Settings
 from forge.schema import ApiEntity, ApiError, ApiExample
+from forge.stored_files import Problem
 
 BARE = ApiEntity(
     provider="rust", service="boxes", name="", version="1.0", entity_type="function", summary="", description="",
@@ -141,14 +142,24 @@ def test_the_type_of_an_implementation() -> None:
     assert self_type("impl<T: Fn() -> u8, const N: usize> Lid<T, [u8; N]> where T: Copy") == "Lid<T, [u8; N]>"
 
 
+def test_entries_inside_of_each_other_are_refused() -> None:
+    """Each would be read once more for every one around it."""
+    inner = STRUCT[STRUCT.index('<div class="impl-items">') :]
+    html = STRUCT.replace('<div class="impl-items">', '<div class="impl-items">' * 60) + inner * 20
+    path = "boxes/lid/struct.Lid.html"
+    assert [
+        (type(found), getattr(found, "reason", "")) for found in entities(html.encode(), path, BARE, "rustdoc")
+    ] == [(Problem, "malformed_page")]
+
+
 @fuzz_settings(max_examples=60, deadline=None)
 @given(
     st.integers(0, len(STRUCT)), st.integers(0, 300), st.sampled_from(["", "<", "</div>", "<details>", "\x00", "<p>"])
 )
 def test_mutilated_pages_are_read(start: int, length: int, put: str) -> None:
-    html = STRUCT[:start] + put + STRUCT[start + length :]
-    for entity in rustdoc.entities(Page("boxes/lid/struct.Lid.html", html), BARE):
-        assert entity.name
+    for html in (STRUCT[:start] + put + STRUCT[start + length :], STRUCT[:start]):
+        for found in entities(html.encode(), "boxes/lid/struct.Lid.html", BARE, "rustdoc"):
+            assert found.name if isinstance(found, ApiEntity) else "inside of" in found.detail
 
 
 _AFTER = re.compile(
