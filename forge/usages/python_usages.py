@@ -194,7 +194,8 @@ def usages_in(code: Code, libraries: Libraries, bound: Bound = _no_bound) -> Ite
 
 
 def session_of(docstring: str) -> tuple[str, dict[int, str]] | None:
-    """What is typed in a docstring, as one text, and by the line that an example ends on what it prints."""
+    """What is typed in a docstring and does not fail, as one text, and by the line that an example ends on what it
+    prints."""
     try:
         examples = doctest.DocTestParser().get_examples(inspect.cleandoc(docstring))
     except ValueError:  # inconsistent indentation or a prompt without a space
@@ -202,9 +203,11 @@ def session_of(docstring: str) -> tuple[str, dict[int, str]] | None:
     lines: list[str] = []
     outputs: dict[int, str] = {}
     for example in examples:
+        if example.exc_msg is not None:
+            continue
         lines += example.source.rstrip("\n").split("\n")
         want = example.want.strip("\n")
-        if want and want.count("\n") < _MAX_OUTPUT_LINES and "<BLANKLINE>" not in want and "Traceback" not in want:
+        if want and want.count("\n") < _MAX_OUTPUT_LINES and "<BLANKLINE>" not in want:
             outputs[len(lines)] = want
     return ("\n".join(lines), outputs) if lines else None
 

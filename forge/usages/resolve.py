@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import gc
+import re
 import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +26,7 @@ UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _NESTED = (ast.stmt, ast.excepthandler, ast.match_case)
-_BODIES = ("body", "orelse", "finalbody")
+_FAILURES = re.compile(r"raises|warns|deprecated|produces_warning", re.IGNORECASE)
 _MAX_HOPS = 8
 
 
@@ -88,16 +89,20 @@ class FoundCall:
 
 @dataclass(slots=True)
 class Code:
-    """One parsed text. ``docstrings`` are (name in the module, text)."""
+    """One parsed text. ``failing`` are the blocks that a test expects to fail (``with pytest.raises(...)``);
+    ``docstrings`` are (name in the module, text)."""
 
     module: str
     scope: Scope
     statements: list[Statement] = field(default_factory=list)
+    failing: set[int] = field(default_factory=set)
     docstrings: list[tuple[str, str]] = field(default_factory=list)
 
     def calls(self, result_type: ResultType) -> Iterator[FoundCall]:
-        """Every call whose path is known, in source order."""
+        """Every call whose path is known, in source order; none that is expected to fail."""
         for statement in self.statements:
+            if not self.failing.isdisjoint(statement.blocks):
+                continue
             for node in statement.calls:
                 path = path_of(node.func, statement.scope, result_type)
                 if path is not None and "." in path:
@@ -156,7 +161,7 @@ class _Reader:
                 statement = Statement(node, scope, blocks, calls)
                 self.code.statements.append(statement)
                 self._bind(statement, inner_nodes)
-                for name in reversed(_BODIES):
+                for name in ("finalbody", "orelse"):
                     self._push(stack, getattr(node, name, None) or [], scope, blocks, owner)
                 for handler in reversed(getattr(node, "handlers", None) or []):
                     if handler.name:
@@ -164,6 +169,9 @@ class _Reader:
                     self._push(stack, handler.body, scope, blocks, owner)
                 for case in reversed(getattr(node, "cases", None) or []):
                     self._push(stack, case.body, scope, blocks, owner)
+                self._push(stack, getattr(node, "body", None) or [], scope, blocks, owner)
+                if isinstance(node, ast.With) and _expects_failure(node):
+                    self.code.failing.add(self.blocks)
 
     def _push(
         self,
@@ -236,6 +244,16 @@ class _Reader:
         parts = self.package.split(".") if self.package else []
         kept = parts[: max(0, len(parts) - node.level + 1)]
         return ".".join([*kept, node.module] if node.module else kept) if kept else ""
+
+
+def _expects_failure(node: ast.With) -> bool:
+    """``with pytest.raises(...)``, ``self.assertRaises``, ``np.testing.assert_raises``, ``pytest.warns`` ..."""
+    for item in node.items:
+        called = item.context_expr.func if isinstance(item.context_expr, ast.Call) else item.context_expr
+        name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+        if _FAILURES.search(name):
+            return True
+    return False
 
 
 def _after(node: ast.stmt, value: ast.expr, statement: Statement) -> Binding:

@@ -155,5 +155,7 @@ def test_code_under_another_licence_is_not_read() -> None:
 def test_sessions() -> None:
     typed = ">>> x = [1,\n...      2]\n>>> x\n[1, 2]\n>>> print(x)\na\nb\nc\nd\n"  # four lines are too many to show
     assert session_of(typed) == ("x = [1,\n     2]\nx\nprint(x)", {3: "[1, 2]"})
+    failing = ">>> 1 / 0\nTraceback (most recent call last):\nZeroDivisionError: x\n>>> 1\n1\n"
+    assert session_of(failing) == ("1", {1: "1"})
     assert session_of(">>>x") is None
     assert session_of("no prompt") is None

@@ -42,6 +42,7 @@ def _paths(code: str, module: str = "pkg.sub.mod", is_package: bool = False) -> 
         ("class A:\n    def g(self):\n        import a\n        a.f()\n        self.h()", ["a.f"]),
         ("try:\n    import a\nexcept ImportError:\n    a = None\nelse:\n    pass", []),
         ("if True:\n    import a\ndef f():\n    return a.g(a.h())", ["a.g", "a.h"]),
+        ("import a\ntry:\n    a.f()\nexcept E:\n    a.g()\nelse:\n    a.h()", ["a.f", "a.g", "a.h"]),
         ("import a\nmatch a.f():\n    case 1:\n        a.g()", ["a.f", "a.g"]),
         ("import a\nasync def f():\n    async with a.C() as c:\n        await c.g()", ["a.C", "a.C.g"]),
     ],
@@ -65,6 +66,12 @@ def test_paths(code: str, paths: list[str]) -> None:
 )
 def test_a_name_that_is_bound_to_something_else_is_not_followed(code: str) -> None:
     assert _paths(code) == []
+
+
+@pytest.mark.parametrize("header", ["pytest.raises(E)", "self.assertRaises(E)", "tm.assert_produces_warning(W) as w"])
+def test_what_is_expected_to_fail_is_no_usage(header: str) -> None:
+    code = f"import a\nwith {header}:\n    a.f()\n    if True:\n        a.g()\na.h()\nwith a.k():\n    a.l()"
+    assert _paths(code) == ["a.h", "a.k", "a.l"]
 
 
 def test_a_name_means_what_it_was_last_bound_to() -> None:
