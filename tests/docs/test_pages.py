@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from forge.apis import readers as apis
 from forge.config import Settings, SourceType
 from forge.schema import TABLES
+from forge.text import readers as text
+from forge.trajectories import readers as trajectories
+from forge.usages import readers as usages
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -57,18 +62,60 @@ def _settings_tables(model: type[BaseModel] = Settings, path: str = "") -> Itera
         yield from _settings_tables(nested, deeper)
 
 
-def test_the_configuration_page_lists_every_setting_with_its_default() -> None:
+SETTINGS = ("<!-- generated from forge/config.py: UPDATE_DOCS=1 pytest tests/docs/test_pages.py -->\n", "<!-- end -->")
+OPTIONS = (
+    "<!-- generated from the option models: UPDATE_DOCS=1 pytest tests/docs/test_pages.py -->\n",
+    "<!-- end of options -->",
+)
+
+
+def _check_generated(marks: tuple[str, str], tables: Iterable[str]) -> None:
     page = DOCS / "configuration.md"
-    text = page.read_text()
-    start = text.index("tests/docs/test_pages.py -->\n") + len("tests/docs/test_pages.py -->\n")
-    stop = text.index("<!-- end -->")
-    wanted = "\n" + "\n\n".join(_settings_tables()) + "\n\n"
+    before, rest = page.read_text().split(marks[0], 1)
+    found, after = rest.split(marks[1], 1)
+    wanted = "\n" + "\n\n".join(tables) + "\n\n"
     if os.environ.get("UPDATE_DOCS"):
-        page.write_text(text[:start] + wanted + text[stop:])
+        page.write_text(before + marks[0] + wanted + marks[1] + after)
         return
-    assert text[start:stop] == wanted, "run: UPDATE_DOCS=1 pytest tests/docs/test_pages.py"
+    assert found == wanted, "run: UPDATE_DOCS=1 pytest tests/docs/test_pages.py"
+
+
+def test_the_configuration_page_lists_every_setting_with_its_default() -> None:
+    _check_generated(SETTINGS, _settings_tables())
+
+
+def _option_models() -> Iterator[tuple[str, type[BaseModel]]]:
+    """(source type, model of its options) of every type that has a model."""
+    modules = {"website": "forge.crawl.sites"}
+    for readers in (apis.READERS, trajectories.READERS, text.READERS, usages.READERS):
+        modules |= {kind: module for kind, module in readers.items() if kind != "files"}
+    modules["files"] = "forge.files"
+    for kind in get_args(SourceType):
+        module = importlib.import_module(modules[kind]) if kind in modules else None
+        models = [
+            value
+            for value in vars(module).values()
+            if isinstance(value, type) and issubclass(value, BaseModel) and value.__module__ == module.__name__
+            and value.__name__.endswith("Options")
+        ] if module else []  # fmt: skip
+        assert len(models) < 2, f"{kind}: {models}"
+        if models:
+            yield kind, models[0]
+
+
+def _option_tables() -> Iterator[str]:
+    for kind, model in _option_models():
+        rows = []
+        for name, info in model.model_fields.items():
+            assert info.description, f"options of type {kind}: {name} has no description"
+            rows.append(f"| `{name}` | {_default(info)} | {info.description.replace('|', '/')} |")
+        yield "\n".join([f"### options of `{kind}`", "", "| key | default | meaning |", "|---|---|---|", *rows])
+
+
+def test_the_configuration_page_lists_the_options_of_every_source_type() -> None:
+    _check_generated(OPTIONS, _option_tables())
 
 
 def test_the_configuration_page_names_every_source_type() -> None:
-    table = (DOCS / "configuration.md").read_text().split("## Source types", 1)[1].split("## Every setting")[0]
+    table = (DOCS / "configuration.md").read_text().split("## Source types", 1)[1].split(OPTIONS[0])[0]
     assert set(re.findall(r"^\| `([a-z_]+)` \|", table, flags=re.MULTILINE)) == set(get_args(SourceType))
