@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +18,8 @@ CODE_TO_DOC = "code_to_doc"
 USAGE_FORMS = (DOC_TO_CODE, CODE_TO_DOC)
 _MAX_DESCRIPTION_CHARACTERS = 1500
 _MAX_SUMMARY_CHARACTERS = 300
+_MAX_SIGNATURE_CHARACTERS = 200
+_ASIDES = re.compile(r"\n\n(?:Notes|See Also|References|Warns|Other Parameters):\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ def render_usages(
 
 def _doc_to_code(entity: ApiEntity, usages: Sequence[Usage]) -> str:
     """Signature and what it does, then how others use it."""
-    described = cut(entity.description, _MAX_DESCRIPTION_CHARACTERS) or entity.summary
+    described = cut(_ASIDES.split(entity.description)[0], _MAX_DESCRIPTION_CHARACTERS) or entity.summary
     blocks = [_signature(entity), described, heading("usage"), *(usage.snippet for usage in usages)]
     return "\n\n".join(block for block in blocks if block)
 
@@ -62,14 +65,14 @@ def _doc_to_code(entity: ApiEntity, usages: Sequence[Usage]) -> str:
 def _code_to_doc(entity: ApiEntity, usage: Usage, summaries: Mapping[str, str]) -> str:
     """A snippet, then each documented API that it calls and what that does, in the order of their first call."""
     told = {entity.name: entity.summary} | {
-        path: summaries[path] for path in usage.calls if path != entity.name and summaries.get(path)
+        path: summaries[path] for path in usage.calls if path not in {entity.name, *usage.names} and summaries.get(path)
     }
     if not entity.summary:
         return ""
     order = sorted(told, key=lambda path: (_position(usage.snippet, path), path))
     lines = []
     for path in order:
-        shown = _signature(entity) if path == entity.name else path
+        shown = _signature(entity, one_line=True) if path == entity.name else path
         lines.append(f"- {shown}: {first_sentence(told[path], _MAX_SUMMARY_CHARACTERS)}")
     return "\n\n".join([usage.snippet, opening(entity, "code_to_doc"), "\n".join(lines)])
 
@@ -80,10 +83,13 @@ def _position(snippet: str, path: str) -> int:
     return found if found >= 0 else len(snippet)
 
 
-def _signature(entity: ApiEntity) -> str:
+def _signature(entity: ApiEntity, one_line: bool = False) -> str:
     if entity.declaration and entity.name in entity.declaration:
-        return entity.declaration
-    return ("class " if entity.entity_type == "class" else "") + python_signature(entity)
+        return " ".join(entity.declaration.split()) if one_line else entity.declaration
+    signature = python_signature(entity, width=10_000 if one_line else 100)
+    if one_line and len(signature) > _MAX_SIGNATURE_CHARACTERS:
+        signature = f"{entity.name}(...)"
+    return ("class " if entity.entity_type == "class" else "") + signature
 
 
 @lru_cache(maxsize=4096)

@@ -8,6 +8,7 @@ from forge.schema import Usage, content_hash
 from forge.text.licenses import is_allowed
 
 MAX_PER_ENTITY = 3
+_MAX_DISTANCE = 4.0
 
 
 def paths_of(entity_keys: Iterable[str]) -> dict[str, list[str]]:
@@ -38,14 +39,16 @@ def chosen_usages(
 
 
 def clearest(usages: Iterable[Usage], count: int = MAX_PER_ENTITY) -> list[Usage]:
-    """At most ``count`` usages of one API by score, then by the hash of their text; of one text the first by item. What
-    an earlier one says but for its literals is taken only when nothing else is left."""
+    """At most ``count`` usages of one API by score, then by the hash of their text; of one text the first by item. None
+    that is far less clear than the first, and one that calls nothing else than an earlier one only when no other is
+    left."""
     distinct: dict[str, Usage] = {}
     for usage in usages:
         known = distinct.get(usage.snippet)
         if known is None or _order(usage) < _order(known):
             distinct[usage.snippet] = usage
     ranked = sorted(distinct.values(), key=_order)
+    ranked = [usage for usage in ranked if usage.score <= 2 * ranked[0].score + _MAX_DISTANCE]
     first: list[Usage] = []
     repeated: list[Usage] = []
     seen: set[tuple[str, ...]] = set()

@@ -274,7 +274,7 @@ def _is_private(name: str) -> bool:
 
 def _score(text: str, free_names: int) -> float:
     """Lines and hundreds of characters, and what makes code hard to follow or is no usage."""
-    cost = text.count("\n") + 1 + len(text) / 100 + 4 * free_names
+    cost = text.count("\n") + 1 + len(text) / 100 + 8 * free_names
     if "raises(" in text or "warns(" in text:
         cost += 3  # what does not work
     if "assert_" in text:

@@ -35,9 +35,14 @@ def test_the_clearest_three_whatever_the_order() -> None:
 
 
 def test_different_uses_go_before_repetitions_of_one() -> None:
-    usages = [_usage("f(1)", 1), _usage("f(2)", 2), _usage("f(3)", 3), _usage("g(f(4))", 9, calls=("a.f", "a.g"))]
+    usages = [_usage("f(1)", 1), _usage("f(2)", 2), _usage("f(3)", 3), _usage("g(f(4))", 5, calls=("a.f", "a.g"))]
     assert [usage.snippet for usage in clearest(usages, 2)] == ["f(1)", "g(f(4))"]
     assert [usage.snippet for usage in clearest(usages, 3)] == ["f(1)", "f(2)", "g(f(4))"]
+
+
+def test_nothing_that_is_far_less_clear_than_the_first() -> None:
+    first, near, far = _usage("f(1)", 1), _usage("f(2)", 6), _usage("f(3)", 6.1)
+    assert [usage.snippet for usage in clearest([near, first, far])] == ["f(1)", "f(2)"]
 
 
 def test_one_text_is_taken_once() -> None:
