@@ -1,84 +1,73 @@
-"""Perl's POD -> ApiEntity: builtin functions (perlfunc), the C interface (perlapi), functions and methods of modules.
+"""Perl's documentation (POD, or the manual pages that pod2man makes of it) -> ApiEntity. An item is one document.
 
-* In ``perlfunc`` an item of the alphabetical list is a function; several items that follow one another are its forms.
-* In ``perlapi`` and ``perlintern`` an item is a C function or macro; its prototypes stand as code below it.
-* In any other file, what stands below a heading such as METHODS or FUNCTIONS, and reads like a call, is an API of the
-  module that the NAME section names. Files without such a heading (tutorials, release notes) describe no API, and the
-  pages of Perl's own manual ("perlos2") only what they name in full (``Cwd::cwd``).
+perlfunc gives the builtin functions (``push``), perlvar the variables (``$_``), perlapi and perlintern the functions of
+the interpreter in C (``av_push``); the page of a module gives what its headings and items call: ``name(arguments)``,
+``$object->name(arguments)``, and bare names in sections on functions or methods. Names are qualified by the module:
+``List::Util::reduce``. Other documents (tutorials, histories) document no API.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+from typing import Any
 
 from pydantic import Field
 
-from forge.apis.html.declarations import parameters_schema, parse_declaration, returns_schema
-from forge.apis.pod import Block, bare, blocks_of, prose
+from forge.apis.html.declarations import parameters_schema, parse_declaration, returns_schema, split_at_commas
+from forge.apis.pod import read_pod
 from forge.apis.property_order import with_order
+from forge.apis.roff import Block, Section, read_page, text_of_blocks
 from forge.config import Settings, SourceSettings, source_options
-from forge.schema import ApiEntity, ApiExample, Decision, Item
-from forge.stored_files import Problem, Size, StoredFile, StoredFilesOptions, list_stored_files
+from forge.schema import ApiEntity, Decision, Item
+from forge.stored_files import Problem, StoredFile, StoredFilesOptions, list_stored_files
 from forge.text.encoding import UnknownEncodingError, decode
 from forge.text.markup import cut, first_sentence
 
 STEP = "parse_apis"
-MAX_POD_BYTES = 8 * 1024 * 1024
-_MAX_ENTRIES = 20_000
-_MAX_DESCRIPTION = 20_000
-_MAX_EXAMPLE = 2000
-_API_SECTION = re.compile(
-    r"\b(?:methods?|functions?|subroutines?|routines?|constructors?|accessors?|exports?|interface)\b", re.IGNORECASE
-)
-_BUILTIN = re.compile(r"(-X|[a-z_]\w*|__\w+__|(?:tr|[msyq]|q[qrwx])(?=/))")
+MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
+_MAX_CHARACTERS = 100_000  # of one description
+_MAX_ENTRIES = 5000  # of one document
+_MODULE = re.compile(r"(?:[A-Za-z_]\w*)(?:::\w+)*")
+_FUNCTIONS = re.compile(r"function|method|subroutine|constructor|\bapi\b|routine|accessor|exports?\b", re.IGNORECASE)
+_NO_FUNCTIONS = re.compile(r"option|attribute|parameter|constant|argument|bugs|faq|todo|history|deprecat", re.IGNORECASE)
+_BUILTIN = re.compile(r"(?P<name>-X|__\w+__|[a-z_]\w*)(?P<rest>\W.*)?")
+_PLACE = re.compile(r"[A-Z]+\d?")
+_VARIABLE = re.compile(r"[$@%]\S.*")
 _CALL = re.compile(
-    r"(?:(?:my\s+)?[$@%(][\w,\s$@%]*\)?\s*=\s*)?(?P<owner>\$\w+\s*->\s*|[\w:]+\s*->\s*)?(?P<name>[A-Za-z_][\w:]*)\s*"
-    r"(?P<arguments>\(.*\)|[$@%&\\].*)?;?$",
-    re.DOTALL,
+    r"(?:[$@%(][\w$@%, ()]{0,80}?\s*=\s*)?"
+    r"(?P<owner>(?:\$\w+|[A-Za-z_]\w*(?:::\w+)*)\s*->\s*|(?:[A-Za-z_]\w*::)+|&)?"
+    r"(?P<name>[A-Za-z_]\w*)\s*(?P<given>\(.*\))?;?"
 )
-_NAME_LINE = re.compile(r"\s*([A-Za-z_][\w:]*)\s+-+\s+")
-_PLACE = re.compile(r"[$@%]?\w+")
+_PARAMETER = re.compile(r"(?:\\?[$@%&*])?\\?[$@%&*]?[A-Za-z_]\w*(?:\.\.\.)?|\.\.\.")
 
 
 class PerlPodOptions(StoredFilesOptions):
     """Options of a source of type ``perl_pod``."""
 
-    max_file_bytes: Size = Field(MAX_POD_BYTES, le=MAX_POD_BYTES, description="larger files are rejected")
-    service: str = Field("perl", description="the distribution that the files belong to")
+    service: str = Field("perl", min_length=1, description="the distribution that the documents are of")
     version: str = Field("", description="of the distribution")
-    public_uri: str = Field("", description="what a file's path is appended to in the source_uri of its entries")
-
-
-@dataclass
-class _Entry:
-    """One documented thing: its headings (several forms of one), and the blocks below them."""
-
-    labels: list[str]
-    line: int
-    blocks: list[Block] = field(default_factory=list)
+    public_uri: str = Field("", description="what stands before a document's path in stored URIs")
 
 
 def list_items(name: str, source: SourceSettings, settings: Settings) -> Iterator[Item]:
-    """One item a file. Raises :class:`ConfigurationError` when there is none."""
+    """One item a document. Raises :class:`ConfigurationError`: see :func:`forge.stored_files.list_stored_files`."""
     return list_stored_files(name, source, settings, source_options(PerlPodOptions, name, source))
 
 
 def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterator[ApiEntity | Decision]:
-    """What one file documents, or why it cannot be read."""
+    """What one document documents, or a decision: oversized, unknown_encoding, not_pod ..."""
     options = source_options(PerlPodOptions, item.source, source)
+    if PurePosixPath(item.locator["path"]).name != PurePosixPath(item.item_id).name:
+        return  # a link to a document that is an item itself
     file = StoredFile(item, options, settings)
-    content = file.problem() or file.whole(options.max_file_bytes)
+    content = file.problem() or file.whole(MAX_DOCUMENT_BYTES)
     if isinstance(content, Problem):
         yield content.decision(item, STEP)
         return
-    try:
-        text, _ = decode(content)
-    except UnknownEncodingError as error:
-        yield Problem("", "unknown_encoding", str(error)).decision(item, STEP)
-        return
-    origin = ApiEntity(
+    bare = ApiEntity(
         provider="perl",
         service=options.service,
         name="",
@@ -91,205 +80,244 @@ def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterato
         license=source.license or "",
         source=item.source,
         item_id=item.item_id,
-        source_uri=options.public_uri + item.item_id,
+        source_uri=options.public_uri + file.path.as_posix(),
     )
-    seen: set[str] = set()
-    for number, entity in enumerate(entities(text, file.path.stem, origin)):
-        if number >= _MAX_ENTRIES:
-            yield Decision(item.source, item.item_id, STEP, "too_large", f"more than {_MAX_ENTRIES:,} entries")
-            return
-        if entity.entity_key not in seen:
-            seen.add(entity.entity_key)
-            yield entity
+    for found in entities(content, bare):
+        yield found.decision(item, STEP) if isinstance(found, Problem) else found
 
 
-def entities(text: str, stem: str, origin: ApiEntity) -> Iterator[ApiEntity]:
-    """What a file documents, in its order. ``stem`` is its name without suffix; ``origin`` says where it lies."""
-    blocks = list(blocks_of(text))
-    if stem == "perlfunc":
-        for entry in _items(blocks, after="Alphabetical Listing of Perl Functions"):
-            yield from _builtin(entry, origin)
-    elif stem in {"perlapi", "perlintern"}:
-        for entry in _items(blocks):
-            yield from _c_functions(entry, replace(origin, provider="c"))
+def entities(content: bytes, bare: ApiEntity) -> Iterator[ApiEntity | Problem]:
+    """What a document documents, each name once."""
+    try:
+        text, _ = decode(content)
+    except UnknownEncodingError as error:
+        yield Problem("", "unknown_encoding", str(error))
+        return
+    if re.search(r"^=[a-z]+\d?\b", text, re.MULTILINE):
+        sections = read_pod(text)
     else:
-        module = _module(blocks)
-        if module:
-            for entry in _calls(blocks):
-                yield from _method(entry, module, origin)
+        sections = read_page(text).sections
+    if not sections:
+        yield Problem("", "not_pod", "neither a command of POD nor a section of a manual page")
+        return
+    title = next((text_of_blocks(section.blocks) for section in sections if section.title.upper() == "NAME"), "")
+    module = _MODULE.match(title.strip().strip("`"))
+    name = module.group() if module else ""
+    if name == "perlfunc":
+        yield from _builtins(sections, bare)
+    elif name == "perlvar":
+        yield from _variables(sections, bare)
+    elif name in {"perlapi", "perlintern"}:
+        yield from _interpreter(sections, replace(bare, service="perlapi"))
+    elif name and not (name.startswith("perl") and "::" not in name):
+        yield from _module(name, sections, bare)
 
 
-def _items(blocks: list[Block], after: str = "") -> Iterator[_Entry]:
-    """The items of the outermost lists; items that follow one another without a text between them are one entry."""
-    depth, begun = 0, not after
-    entry: _Entry | None = None
+@dataclass(slots=True)
+class _Entry:
+    """One or more terms over one text."""
+
+    tags: list[str]
+    blocks: list[Block] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return cut(text_of_blocks(self.blocks), _MAX_CHARACTERS)
+
+
+def _items(blocks: Sequence[Block], level: int = 0) -> list[_Entry]:
+    """The items of a level with what follows them; those without a text share that of the next one. Headings and
+    paragraphs of a higher level end an item."""
+    entries: list[_Entry] = []
+    is_open = False
     for block in blocks:
-        if block.kind == "command" and block.command.startswith("head"):
-            begun = begun or bare(block.text).startswith(after)
-            depth = 0
-        if not begun:
-            continue
-        if block.kind == "command" and block.command == "over":
-            depth += 1
-        elif block.kind == "command" and block.command == "back":
-            depth = max(0, depth - 1)
-            if depth == 0 and entry is not None:
-                yield entry
-                entry = None
-        elif block.kind == "command" and block.command == "item" and depth == 1:
-            if entry is not None and entry.blocks:
-                yield entry
-                entry = None
-            entry = entry or _Entry([], block.line)
-            entry.labels.append(block.text)
-        elif entry is not None:
-            entry.blocks.append(block)
-    if entry is not None:
-        yield entry
+        if block.kind == "item" and block.level == level:
+            if not (is_open and not entries[-1].blocks):
+                entries.append(_Entry([]))
+            entries[-1].tags.append(block.tag)
+            if block.text:
+                entries[-1].blocks.append(Block("paragraph", block.text))
+            is_open = True
+        elif block.kind == "heading" or block.level <= level:
+            is_open = False
+        elif is_open:
+            entries[-1].blocks.append(replace(block, level=block.level - level - 1))
+    return entries[:_MAX_ENTRIES]
 
 
-def _calls(blocks: list[Block]) -> Iterator[_Entry]:
-    """Items and lower headings below a heading that says that calls follow."""
-    level, entry = 0, None
-    inside_list = 0
-    for block in blocks:
-        if block.kind == "command" and block.command.startswith("head"):
-            here = int(block.command[4:5] or 1)
-            if entry is not None and (not level or here <= level + 1):
-                yield entry
-                entry = None
-            if not level or here <= level:
-                level = here if _API_SECTION.search(bare(block.text)) else 0
-                inside_list = 0
-            elif _CALL.match(bare(block.text)):
-                entry = _Entry([block.text], block.line)
-            continue
-        if block.kind == "command" and block.command in {"over", "back"}:
-            inside_list = max(0, inside_list + (1 if block.command == "over" else -1))
-            continue
-        if level and block.kind == "command" and block.command == "item" and inside_list == 1 and _is_call(block.text):
-            if entry is not None and (entry.blocks or entry.labels[0] != block.text):
-                yield entry
-            entry = _Entry([block.text], block.line)
-        elif entry is not None:
-            entry.blocks.append(block)
-    if entry is not None:
-        yield entry
+# --- perlfunc, perlvar, perlapi -------------------------------------------------------------------------------------
 
 
-def _is_call(text: str) -> bool:
-    """``name(ARGS)``, ``$object->name``, ``name`` in code; a bullet or a sentence is none."""
-    label = bare(text)
-    match = _CALL.match(label)
-    return match is not None and (bool(match["owner"]) or bool(match["arguments"]) or text.strip().startswith("C<"))
-
-
-def _module(blocks: list[Block]) -> str:
-    """The module that the NAME section names ("Some::Module - does something"); "" when there is none."""
-    for number, block in enumerate(blocks):
-        if block.kind == "command" and block.command == "head1" and bare(block.text).upper() == "NAME":
-            following = blocks[number + 1 : number + 2]
-            match = _NAME_LINE.match(bare(following[0].text) + " ") if following else None
-            return match[1] if match else ""
-    return ""
-
-
-def _described(entry: _Entry, origin: ApiEntity, name: str) -> ApiEntity:
-    text = cut(prose(entry.blocks), _MAX_DESCRIPTION)
-    code = next((block for block in entry.blocks if block.kind == "verbatim"), None)
-    shown = prose([code]) if code is not None else ""
-    paragraphs = [block for block in entry.blocks if block.kind == "paragraph"]
-    return replace(
-        origin,
-        name=name,
-        summary=first_sentence(prose(paragraphs[:1])),
-        description=text,
-        examples=(ApiExample("", shown, ""),)
-        if shown and name.rpartition("::")[2] in shown and len(shown) < _MAX_EXAMPLE
-        else (),
-        source_uri=f"{origin.source_uri}#{name}",
-    )
-
-
-def _builtin(entry: _Entry, origin: ApiEntity) -> Iterator[ApiEntity]:
-    """``binmode FILEHANDLE, LAYER`` and its shorter forms."""
-    forms: dict[str, list[str]] = {}
-    for label in entry.labels:
-        form = bare(label)
-        if match := _BUILTIN.match(form):
-            forms.setdefault(match[1], []).append(form)
-    for name, written in forms.items():
-        longest = max(written, key=len)
-        places = list(dict.fromkeys(re.findall(r"\b[A-Z][A-Z0-9_]*\b", longest.removeprefix(name))))
-        always = [place for place in places if all(re.search(rf"\b{place}\b", form) for form in written)]
+def _builtins(sections: Sequence[Section], bare: ApiEntity) -> Iterator[ApiEntity]:
+    """One entity a name; one that is told in several places (``do BLOCK``, ``do EXPR``) has all of their texts."""
+    blocks = [block for section in sections for block in section.blocks]
+    start = next((place for place, block in enumerate(blocks) if "Alphabetical Listing" in block.text), None)
+    told: dict[str, list[tuple[list[str], str]]] = {}
+    for entry in _items(blocks[start + 1 :] if start is not None else []):
+        forms: dict[str, list[str]] = {}
+        for tag in entry.tags:
+            if match := _BUILTIN.fullmatch(tag):
+                forms.setdefault(match["name"], []).append(tag)
+        for name, tags in forms.items():
+            told.setdefault(name, []).append((tags, entry.text))
+    for name, parts in told.items():
+        tags = [tag for forms, _ in parts for tag in forms]
+        texts = [text for _, text in parts]
+        if len(parts) > 1:
+            texts = ["\n\n".join(["\n".join(forms), text]).rstrip() for forms, text in parts]
         yield replace(
-            _described(entry, origin, name),
-            parameters=_schema(places, always),
-            declaration="\n".join(written),
+            bare,
+            name=name,
+            declaration="\n".join(tags),
+            summary=first_sentence(next((text for _, text in parts if text), "")),
+            description=cut("\n\n".join(dict.fromkeys(text for text in texts if text)), _MAX_CHARACTERS),
+            parameters=_places(name, tags),
         )
 
 
-def _c_functions(entry: _Entry, origin: ApiEntity) -> Iterator[ApiEntity]:
-    """Each item with the prototypes that name it."""
-    code = "\n\n".join(prose([block]) for block in entry.blocks if block.kind == "verbatim")
-    told = [block for block in entry.blocks if block.kind != "verbatim" or "(" not in block.text]
-    for label in entry.labels:
-        name = bare(label)
-        if not label.startswith("C<") or not re.fullmatch(r"\w+", name):
-            continue  # lists of topics have plain labels
-        prototype = _prototype(code, name)
-        declared = parse_declaration(prototype) if prototype else None
-        found = replace(
-            _described(_Entry([label], entry.line, told), origin, name),
-            entity_type="macro" if name.isupper() else "function",
-            declaration=prototype,
-        )
-        if declared is not None:
-            found = replace(
-                found, parameters=parameters_schema(declared.parameters), returns=returns_schema(declared.returns)
-            )
-        yield found
+def _places(name: str, forms: Sequence[str]) -> dict[str, Any]:
+    """``ARRAY`` and ``LIST`` of "push ARRAY,LIST"; required is what every form has."""
+    found = [list(dict.fromkeys(_PLACE.findall(form.removeprefix(name)))) for form in forms]
+    longest = max(found, key=len, default=[])
+    schema: dict[str, Any] = {"type": "object", "properties": {place: {} for place in longest}}
+    if required := [place for place in longest if all(place in places for places in found)]:
+        schema["required"] = required
+    return with_order(schema)
 
 
-def _prototype(code: str, name: str) -> str:
-    """The declaration of a name among prototypes that may run over several lines."""
-    lines: list[str] = []
-    for line in code.split("\n"):
-        if not lines:
-            if re.search(rf"\b{re.escape(name)}\s*(?:\(|$)", line):
-                lines.append(line)
-        elif line[:1].isspace() and "(" in lines[0]:
-            lines.append(line)
-        else:
-            break
-        if lines and "(" in lines[0] and "".join(lines).count("(") <= "".join(lines).count(")"):
-            break
-    return " ".join(" ".join(lines).split())
+def _variables(sections: Sequence[Section], bare: ApiEntity) -> Iterator[ApiEntity]:
+    """One entity a variable, by the last of its names: ``$_`` of ``$ARG``, ``$_``."""
+    seen: set[str] = set()
+    for section in sections:
+        for entry in _items(section.blocks):
+            names = [tag for tag in entry.tags if _VARIABLE.fullmatch(tag)]
+            if names and entry.text and names[-1] not in seen:
+                seen.add(names[-1])
+                yield _described(replace(bare, name=names[-1], entity_type="attribute"), entry)
 
 
-def _method(entry: _Entry, module: str, origin: ApiEntity) -> Iterator[ApiEntity]:
-    label = bare(entry.labels[0])
-    match = _CALL.match(label)
-    if match is None:
-        return
-    name = match["name"]
-    if "::" not in name and module.startswith("perl"):
-        return
-    arguments = (match["arguments"] or "").strip()
-    inner = arguments[1:-1] if arguments.startswith("(") and arguments.endswith(")") else arguments
-    required, _, optional = inner.partition("[")
-    always = [place for place in _PLACE.findall(required) if place]
-    places = [*always, *(place for place in _PLACE.findall(optional) if place)]
-    yield replace(
-        _described(entry, origin, name if "::" in name else f"{module}::{name}"),
-        entity_type="method" if match["owner"] else "function",
-        parameters=_schema(list(dict.fromkeys(places)), list(dict.fromkeys(always))),
-        declaration=label,
+def _interpreter(sections: Sequence[Section], bare: ApiEntity) -> Iterator[ApiEntity]:
+    """Functions and macros in C: the code in an item is the declaration of those of its names that it declares."""
+    seen: set[str] = set()
+    for section in sections:
+        for entry in _items(section.blocks):
+            code = "\n".join(block.text for block in entry.blocks if block.kind == "code")
+            body = [block for block in entry.blocks if block.kind != "code"]
+            for tag in entry.tags:
+                if not tag.isidentifier() or tag in seen or not entry.blocks:
+                    continue
+                seen.add(tag)
+                yield _in_c(replace(bare, name=tag), code, body, entry)
+
+
+def _in_c(base: ApiEntity, code: str, body: list[Block], entry: _Entry) -> ApiEntity:
+    lines = re.split(r"\n(?=\s{0,4}\S)", code)
+    own = next((line for line in lines if re.search(rf"\b{re.escape(base.name)}\b", line)), "")
+    declaration = parse_declaration(own) if "(" in own else None
+    found = replace(
+        _described(base, replace(entry, blocks=body)),
+        declaration=" ".join(own.split()),
+        entity_type="function" if declaration else "macro",
+    )
+    if declaration is None:
+        return found
+    parameters = parameters_schema(declaration.parameters)
+    return replace(found, parameters=parameters, returns=returns_schema(declaration.returns))
+
+
+def _described(base: ApiEntity, entry: _Entry) -> ApiEntity:
+    text = entry.text
+    return replace(
+        base,
+        description=text,
+        summary=first_sentence(text),
+        declaration=base.declaration or "\n".join(dict.fromkeys(entry.tags)),
     )
 
 
-def _schema(places: list[str], required: list[str]) -> dict[str, object]:
-    schema: dict[str, object] = {"type": "object", "properties": {place: {} for place in places}}
+# --- modules --------------------------------------------------------------------------------------------------------
+
+
+def _module(module: str, sections: Sequence[Section], bare: ApiEntity) -> Iterator[ApiEntity]:
+    found: dict[str, ApiEntity] = {}
+    for section in sections:
+        for heading, blocks in _parts(section):
+            title = heading or section.title
+            tells = _FUNCTIONS.search(f"{section.title} {heading}") is not None and not _NO_FUNCTIONS.search(title)
+            entries = _items(blocks)
+            if heading and (entity := _called(module, heading, tells and heading[:1].islower(), title, bare)):
+                entries = [_Entry([heading], blocks)]
+            for entry in entries:
+                for tag in entry.tags:
+                    entity = _called(module, tag, tells and " " not in tag, title, bare)
+                    if entity is None or not entry.blocks or len(found) >= _MAX_ENTRIES:
+                        continue
+                    entity = _described(entity, _Entry([tag], entry.blocks))
+                    known = found.get(entity.name)
+                    if known is None:
+                        found[entity.name] = entity
+                    elif entity.declaration not in known.declaration.split("\n"):
+                        forms = f"{known.declaration}\n{entity.declaration}"
+                        text = known.description
+                        if entity.description not in text and len(text) < _MAX_CHARACTERS:
+                            text = f"{text}\n\n{entity.description}"
+                        found[entity.name] = replace(known, declaration=forms, description=text)
+    yield from found.values()
+
+
+def _parts(section: Section) -> Iterator[tuple[str, list[Block]]]:
+    """What stands under each subheading of a section; first, what stands before them."""
+    heading: str = ""
+    blocks: list[Block] = []
+    for block in section.blocks:
+        if block.kind == "heading":
+            yield heading, blocks
+            heading, blocks = block.text, []
+        else:
+            blocks.append(block)
+    yield heading, blocks
+
+
+def _called(module: str, tag: str, may_be_bare: bool, title: str, bare: ApiEntity) -> ApiEntity | None:
+    """The function or method that a heading or term calls; None where it is another kind of text. A bare name counts
+    where functions are told, unless it is a constant's or a word with a capital."""
+    match = _CALL.fullmatch(tag[:500])
+    if match is None:
+        return None
+    owner, name, given = match["owner"] or "", match["name"], match["given"]
+    if given is None and "->" not in owner and not (may_be_bare and (name.islower() or owner.endswith("::"))):
+        return None
+    parameters = _parameters(given)
+    if parameters is None:  # "(see below)", "new (and improved)"
+        return None
+    qualified = owner.rstrip(":").strip() if owner.endswith("::") else module
+    is_method = "->" in owner or "method" in title.lower()
+    return replace(
+        bare,
+        name=f"{qualified}::{name}",
+        entity_type="method" if is_method else "function",
+        parameters=parameters,
+    )
+
+
+def _parameters(given: str | None) -> dict[str, Any] | None:
+    """Of what stands in parentheses; those in brackets may be left out. None where that is no list of parameters."""
+    properties: dict[str, Any] = {}
+    required: list[str] = []
+    text = (given or "()").strip()[1:-1]
+    first_optional = text.find("[")
+    for part in split_at_commas(text.replace("[", " ").replace("]", " ").replace("{", " ").replace("}", " ")):
+        name = re.split(r"\s*=>?\s*", part.strip(), maxsplit=1)[0].strip("'\" ")
+        if not name or re.fullmatch(r"[\d.\"'\s|]*", name):
+            continue
+        if not _PARAMETER.fullmatch(name):
+            if not re.search(r"[$@%\"'|&\\]", name):
+                return None
+            continue
+        properties[name] = {}
+        if first_optional < 0 or text.find(name) < first_optional:
+            required.append(name)
+    schema: dict[str, Any] = {"type": "object", "properties": properties}
     if required:
         schema["required"] = required
     return with_order(schema)

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from pydantic import Field
 
+from forge.apis.bare import bare_entity
 from forge.apis.descriptions import plain_text
 from forge.apis.proto_descriptors import DescriptorError, read_descriptors
 from forge.apis.proto_schema import ProtoMethod, ProtoSchema, ProtoService
@@ -44,20 +46,13 @@ def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterato
     if isinstance(content, Problem):
         yield content.decision(item, STEP)
         return
-    bare = ApiEntity(
+    bare = bare_entity(
+        item,
+        source,
+        options.public_uri + item.item_id,
         provider=options.provider or item.source,
         service=file.path.stem,
-        name="",
         version=options.version,
-        entity_type="operation",
-        summary="",
-        description="",
-        parameters={"type": "object", "properties": {}},
-        returns={},
-        license=source.license or "",
-        source=item.source,
-        item_id=item.item_id,
-        source_uri=options.public_uri + item.item_id,
     )
     try:
         schema = schema_of(content, is_descriptor=file.path.suffix.lower() in _DESCRIPTOR_SUFFIXES)
@@ -100,19 +95,15 @@ def _entity(
     about = schema.comments.get(schema.full_name(method.response, service.full_name), "")
     if about:
         returns = {"description": plain_text(about), **returns}
-    return ApiEntity(
-        provider=bare.provider,
+    return replace(
+        bare,
         service=package,
         name=name,
-        version=bare.version,
         entity_type="operation",
         summary=first_sentence(plain_text(method.comment)),
         description=text,
         parameters=parameters,
         returns=returns,
-        license=bare.license,
-        source=bare.source,
-        item_id=bare.item_id,
         source_uri=f"{bare.source_uri}#{name}",
         declaration=_declaration(method),
     )

@@ -16,6 +16,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from forge.apis.bare import bare_entity
 from forge.apis.html.inventory import InventoryError, read_inventory
 from forge.apis.html.page import Page
 from forge.config import Settings, SourceSettings, source_options
@@ -74,21 +75,9 @@ def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterato
         yield content.decision(item, STEP)
         return
     path = file.path.as_posix().removeprefix(options.root).lstrip("/")
-    bare = ApiEntity(
-        provider=options.provider,
-        service=options.service.replace("{folder}", path.partition("/")[0]),
-        name="",
-        version=options.version,
-        entity_type="function",
-        summary="",
-        description="",
-        parameters={"type": "object", "properties": {}},
-        returns={},
-        license=source.license or "",
-        source=item.source,
-        item_id=item.item_id,
-        source_uri=options.public_uri + path,
-    )
+    service = options.service.replace("{folder}", path.partition("/")[0])
+    uri = options.public_uri + path
+    bare = bare_entity(item, source, uri, provider=options.provider, service=service, version=options.version)
     for found in entities(content, path, bare, options.generator):
         yield found.decision(item, STEP) if isinstance(found, Problem) else found
 
