@@ -41,9 +41,19 @@ def ecosystem(entity: ApiEntity) -> Ecosystem:
             return "grpc"
         if entity.provider == "google" and _METHOD_ID.match(entity.name):
             return "google"
+        return "tool"
     if entity.provider == "python":
         return "python"
     return "shell" if entity.provider == "shell" or entity.entity_type == "command" else "other"
+
+
+_GENERIC_SERVICES = frozenset({"api", "tools"})
+
+
+def api_of(entity: ApiEntity) -> str:
+    """Whose operation it is: "aws ec2", "azure.com storage", "combell.com"."""
+    named = entity.service.lower() not in _GENERIC_SERVICES and entity.service != entity.provider
+    return f"{entity.provider} {entity.service}" if named else entity.provider
 
 
 def base_url(entity: ApiEntity) -> str:

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from forge.apis.calls import Call, call_of, cli_words, ecosystem
+from forge.apis.calls import Call, api_of, call_of, cli_words, ecosystem
 from forge.apis.docstring_sections import split_session
 from forge.apis.invocations import WAYS, aws_command, aws_command_name, function_name, json_call, over_lines
 from forge.apis.property_order import in_order
@@ -36,12 +36,6 @@ def title_of(entity: ApiEntity) -> str:
     if kind == "aws":
         return f"{entity.service} {entity.name}"
     return f"{entity.name} ({api_of(entity)})" if kind in {"http", "google", "graphql"} else entity.name
-
-
-def api_of(entity: ApiEntity) -> str:
-    """Whose operation it is: "aws ec2", "azure.com storage", "combell.com"."""
-    named = entity.service not in {"api", entity.provider}
-    return f"{entity.provider} {entity.service}" if named else entity.provider
 
 
 def function_schema(entity: ApiEntity, max_characters: int = 24_000) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from keyword import iskeyword
 from typing import Any
@@ -19,6 +20,7 @@ from forge.apis.calls import (
     ecosystem,
     method_name,
     snake_case,
+    value_of,
     variable_name,
 )
 from forge.apis.property_order import in_order
@@ -27,6 +29,7 @@ from forge.schema import ApiEntity
 
 _WIDTH = 88
 _MAX_SELECTED = 6
+_MAX_BODY_FIELDS = 2
 _MAX_NAME_CHARACTERS = 64  # of a function, in the APIs of most models
 _PLACE = re.compile(r"\{([^{}/]*)\}")
 _GRAPHQL_SCALARS = frozenset({"string", "integer", "number", "boolean"})
@@ -83,13 +86,13 @@ def _google_call(entity: ApiEntity, call: Call) -> str:
     """``service.files().get(fileId=...).execute()``, by googleapiclient's own rules for names."""
     service, *resources, method = entity.name.split(".")
     path = "".join(f".{_google_word(part)}()" for part in resources)
-    places = entity.parameters.get("properties", {})
-    body = {name: value for name, value in call.arguments.items() if places.get(name, {}).get("x-in") == "body"}
-    arguments = {_google_word(name): value for name, value in call.arguments.items() if name not in body}
+    sent = {name: schema for name, schema in in_order(entity.parameters).items() if schema.get("x-in") == "body"}
+    body = {name: value for name, value in call.arguments.items() if name in sent}
+    if not body and not call.recorded:
+        body = {name: value_of(schema, name) for name, schema in list(sent.items())[:_MAX_BODY_FIELDS]}
+    arguments = {_google_word(name): value for name, value in call.arguments.items() if name not in sent}
     if body:
-        arguments["body"] = body
-    elif "body_" in arguments:
-        arguments["body"] = arguments.pop("body_")
+        arguments["body"] = body["body"] if set(sent) == {"body"} else body
     head = f'from googleapiclient.discovery import build\n\nservice = build("{service}", "{entity.version}")\n'
     return f"{head}{_called(f'response = service{path}.{_google_word(method)}', _keywords(arguments))}.execute()"
 
@@ -254,7 +257,12 @@ def over_lines(words: Sequence[str], margin: str = "") -> str:
 
 def grpc_command(entity: ApiEntity, call: Call) -> str:
     """A grpcurl command. What is not stated stands in angle brackets, as grpcurl's users write it."""
-    message = json.dumps(_bracketed(call.arguments), ensure_ascii=False)
+    properties = entity.parameters.get("properties", {})
+    arguments = {
+        name: [value] if isinstance(value, Variable) and properties.get(name, {}).get("type") == "array" else value
+        for name, value in call.arguments.items()
+    }
+    message = json.dumps(_bracketed(arguments), ensure_ascii=False)
     return over_lines(["grpcurl", f"-d {shlex.quote(message)}", '"$HOST"', entity.name])
 
 
@@ -285,24 +293,29 @@ def graphql_call(entity: ApiEntity, call: Call) -> str:
     operation = field[:1].upper() + field[1:]
     head = f"{kind} {operation}" + (f"({declared})" if declared else "")
     inner = f"  {field}" + (f"({passed})" if passed else "")
-    body = f"{inner} {{\n" + "".join(f"    {name}\n" for name in selection) + "  }" if selection else inner
+    body = f"{inner} {{\n{textwrap.indent(chr(10).join(selection), '    ')}\n  }}" if selection else inner
     document = f"{head} {{\n{body}\n}}"
     if call.arguments and call.is_stated:
         document += f"\n\n{json.dumps(call.arguments, ensure_ascii=False, indent=2)}"
     return document
 
 
-def _selection(returns: Mapping[str, Any]) -> list[str] | None:
-    """Names of a result's plain fields; [] for a result that is plain itself; None when that is not known."""
+def _selection(returns: Mapping[str, Any], depth: int = 2) -> list[str] | None:
+    """Lines that select a result's plain fields, or those of its first object where it has none itself; [] for a result
+    that is plain; None when that is not known."""
     for _ in range(3):
-        if returns.get("properties"):
-            plain = [name for name, node in in_order(returns).items() if _is_plain(node)]
-            return plain[:_MAX_SELECTED] or None
         if isinstance(returns.get("items"), Mapping):
             returns = returns["items"]
-        else:
-            break
-    return [] if _is_plain(returns) else None
+    properties = in_order(returns)
+    if not properties:
+        return [] if _is_plain(returns) else None
+    plain = [name for name, node in properties.items() if _is_plain(node)]
+    if plain or depth <= 1:
+        return plain[:_MAX_SELECTED] or None
+    for name, node in properties.items():
+        if inner := _selection(node, depth - 1):
+            return [f"{name} {{", *(f"  {line}" for line in inner), "}"]
+    return None
 
 
 def _is_plain(node: Mapping[str, Any]) -> bool:

@@ -6,8 +6,8 @@ import json
 import re
 from functools import lru_cache
 
-from forge.apis.calls import Call, call_of, ecosystem, recorded_call
-from forge.apis.forms import api_of, as_code, choice, code_examples, opening, title_of
+from forge.apis.calls import Call, api_of, call_of, ecosystem, recorded_call
+from forge.apis.forms import as_code, choice, code_examples, opening, title_of
 from forge.apis.invocations import WAYS
 from forge.apis.property_order import in_order
 from forge.apis.templates import heading, templates

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from forge.apis.calls import base_url, ecosystem
+from forge.apis.calls import api_of, base_url, ecosystem
 from forge.apis.property_order import in_order
 from forge.apis.templates import heading, templates
 from forge.schema import ApiEntity, ApiExample, canonical_json
@@ -51,12 +51,13 @@ def _reference(entity: ApiEntity, examples: int, depth: int) -> str:
 
 
 def _said(entity: ApiEntity) -> str:
-    """The description; above it a summary that it does not begin with."""
+    """The description; above it a summary that its beginning does not hold."""
     summary, description = entity.summary, entity.description
     if not summary or not description:
         return description or summary
-    begun = _folded(description).startswith(_folded(summary))
-    return description if begun else f"{summary}\n\n{description}"
+    folded = _folded(summary)
+    said = folded in _folded(description)[: len(folded) + 200]
+    return description if said else f"{summary}\n\n{description}"
 
 
 def _folded(text: str) -> str:
@@ -70,21 +71,31 @@ def _heading(entity: ApiEntity) -> str:
         title = words.titles["operation" if entity.version else "operation_without_version"]
     elif entity.provider == "python" and not entity.declaration:
         return ("class " if entity.entity_type == "class" else "") + python_signature(entity)
-    elif entity.provider == "python" and entity.name in entity.declaration:
-        return entity.declaration
+    elif entity.provider == "python" and (declaration := _qualified_declaration(entity)):
+        return declaration
     else:
         title = words.titles["entity" if entity.version else "entity_without_version"]
     line = title.format(
         name=entity.name,
+        api=api_of(entity),
         language=words.languages.get(entity.provider, entity.provider),
         service=entity.service,
-        provider=entity.provider,
         version=entity.version,
         kind=entity.entity_type,
     )
     if ecosystem(entity) == "http" and (address := base_url(entity)):
         return f"{line}\n\n{heading('base_url')} {address}"
-    return f"{line}\n\n{entity.declaration}" if entity.declaration else line
+    shown = entity.declaration not in {"", entity.name}
+    return f"{line}\n\n{entity.declaration}" if shown else line
+
+
+def _qualified_declaration(entity: ApiEntity) -> str:
+    """A declaration that names its object in full: ``encode(o)`` is ``json.JSONEncoder.encode(o)``. "" for one that
+    calls it otherwise."""
+    owner, _, last = entity.name.rpartition(".")
+    if entity.name in entity.declaration:
+        return entity.declaration
+    return f"{owner}.{entity.declaration}" if owner and entity.declaration.startswith(f"{last}(") else ""
 
 
 def python_signature(entity: ApiEntity, width: int = 100) -> str:

@@ -24,7 +24,7 @@ Title = Literal["operation", "operation_without_version", "entity", "entity_with
 
 _PLACES = {
     "openings": {"title", "summary", "task", "request", "api"},
-    "titles": {"name", "language", "service", "provider", "version", "kind"},
+    "titles": {"name", "api", "language", "service", "version", "kind"},
 }
 
 

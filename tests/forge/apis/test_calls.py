@@ -86,7 +86,7 @@ def test_else_required_parameters_with_stated_values_or_variables() -> None:
         ({"provider": "python", "name": "a.b", "entity_type": "function"}, "python"),
         ({"provider": "shell", "name": "ls", "entity_type": "command"}, "shell"),
         ({"provider": "java", "name": "java.util.List.of(E, E)", "entity_type": "method"}, "other"),
-        ({"provider": "acme", "name": "pets.get"}, "other"),
+        ({"provider": "acme", "name": "pets.get"}, "tool"),
     ],
 )
 def test_ecosystems(fields: dict[str, Any], expected: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import shlex
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -90,10 +91,13 @@ def test_python(entity: ApiEntity, source: str) -> None:
 
 def test_a_body_of_google() -> None:
     parameters = {"properties": {"fileId": {"x-in": "path"}, "name": {"x-in": "body"}}}
-    written = python_call(
-        _entity("drive.files.update", "google", parameters=parameters), Call({"fileId": "a", "name": "b"})
-    )
+    entity = _entity("drive.files.update", "google", parameters=parameters)
+    written = python_call(entity, Call({"fileId": "a", "name": "b"}))
     assert written.endswith('response = service.files().update(fileId="a", body={"name": "b"}).execute()')
+    written = python_call(entity, Call({"fileId": Variable("fileId")}))
+    assert written.endswith('response = service.files().update(fileId=file_id, body={"name": name}).execute()')
+    whole = replace(entity, parameters={"properties": {"body": {"x-in": "body", "type": "string"}}})
+    assert python_call(whole, Call({"body": "b"})).endswith('response = service.files().update(body="b").execute()')
 
 
 def test_http_with_values() -> None:
@@ -130,6 +134,8 @@ def test_grpc_and_graphql() -> None:
     assert grpc_command(method, Call({"name": Variable("name")})) == (
         'grpcurl -d \'{"name": "<name>"}\' "$HOST" shop.v1.Pets/GetPet'
     )
+    kinds = _entity("shop.v1.Pets/Watch", "grpc", parameters={"properties": {"kinds": {"type": "array"}}})
+    assert '{"kinds": ["<kinds>"]}' in grpc_command(kinds, Call({"kinds": Variable("kinds")}))
     query = _entity(
         "query user",
         "shop",
@@ -139,6 +145,8 @@ def test_grpc_and_graphql() -> None:
     assert graphql_call(query, Call({"login": "ann"})) == (
         'query User($login: String!) {\n  user(login: $login) {\n    id\n  }\n}\n\n{\n  "login": "ann"\n}'
     )
+    nested = replace(query, parameters={}, returns={"properties": {"user": query.returns}})
+    assert graphql_call(nested, Call({})) == "query User {\n  user {\n    user {\n      id\n    }\n  }\n}"
     assert graphql_call(_entity("query user", "shop"), Call({})) == ""  # nothing says which fields there are
 
 

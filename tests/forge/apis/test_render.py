@@ -227,7 +227,17 @@ def test_a_declaration_heads_the_reference() -> None:
     assert reference(MACRO).startswith("PI (C macro, shop 1.0)\n\n#define PI 3.14\n\n")
     declared = replace(FUNCTION, declaration="shop.price(item[, count])")
     assert reference(declared).startswith("shop.price(item[, count])\n\nSays the price.")
+    encode = replace(FUNCTION, name="json.Encoder.encode", entity_type="method", declaration="encode(o)")
+    assert reference(encode).startswith("json.Encoder.encode(o)\n\n")
+    assert reference(replace(MACRO, declaration="PI")).count("PI") == 1
     assert reference(replace(MACRO, version="")).startswith("PI (C macro, shop)\n")
+
+
+def test_a_summary_that_the_description_holds_is_not_repeated() -> None:
+    held = replace(METHOD, summary="Pays with coins.", description="O(n). Pays with coins. Slowly.")
+    assert reference(held).count("Pays with coins") == 1
+    other = replace(METHOD, summary="Pay.", description="Hands over coins.")
+    assert "\n\nPay.\n\nHands over coins.\n\n" in reference(other)
 
 
 def test_an_example_that_the_description_holds_is_not_repeated() -> None:
