@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -80,13 +81,14 @@ def sections_of(value: str) -> Sections:
 
 
 def _parsed(value: str, style: Style) -> list[Any]:
-    if style == "sphinx":
-        found = _unbound(in_sphinx_spelling(value)).parse("sphinx", warnings=False)
-    elif style == "google":
-        found = _unbound(in_google_spelling(value)).parse("google", warnings=False, returns_multiple_items=False)
-    else:
-        found = _unbound(in_numpy_spelling(value)).parse("numpy", warnings=False)
-    return list(found)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # griffe compiles types, and some hold invalid escapes
+        if style == "sphinx":
+            return list(_unbound(in_sphinx_spelling(value)).parse("sphinx", warnings=False))
+        if style == "google":
+            docstring = _unbound(in_google_spelling(value))
+            return list(docstring.parse("google", warnings=False, returns_multiple_items=False))
+        return list(_unbound(in_numpy_spelling(value)).parse("numpy", warnings=False))
 
 
 def _joined(first: Sections, second: Sections) -> Sections:

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -163,13 +163,14 @@ def _report(answers: Any, ending: str, known: Recorded) -> Report:
     failed: list[tuple[str, str]] = []
     importing = ""
     is_done = False
+    files = {module_name(path): path for path in _paths(known)}
     for raw in answers:
         try:
             line = json.loads(raw)
         except ValueError:
             break  # the process was ended while it wrote
         if "object" in line:
-            objects.append(_placed(line["object"], known))
+            objects.append(_placed(line["object"], files))
         elif "failed" in line:
             failed.append((line["failed"], line["error"]))
         elif "importing" in line:
@@ -181,7 +182,7 @@ def _report(answers: Any, ending: str, known: Recorded) -> Report:
     return Report((), tuple(failed), (ending or "ended early") + where)
 
 
-def _placed(told: dict[str, Any], known: Recorded) -> Placed:
+def _placed(told: dict[str, Any], files: Mapping[str, str]) -> Placed:
     path, kind = told["path"], told["kind"]
     parameters = told["parameters"]
     signature = split_signature(told["docstring"], path.rpartition(".")[2]) if kind != "attribute" else None
@@ -205,18 +206,15 @@ def _placed(told: dict[str, Any], known: Recorded) -> Placed:
     file = told["file"]
     if file:
         described = replace(described, name=f"{module_name(file)}.{told['definition']}")
-    return path, file or _file_of(path, known), described
+    return path, file or _file_of(path, files), described
 
 
 def _parameters(told: list[list[str | None]]) -> list[Parameter]:
     return [Parameter(name or "", annotation or "", default) for name, annotation, default in told]
 
 
-def _file_of(path: str, known: Recorded) -> str:
+def _file_of(path: str, files: Mapping[str, str]) -> str:
     """The file of the innermost module that the public path goes through."""
-    modules = {module_name(file): file for file in _paths(known)}
-    while path:
+    while path and path not in files:
         path = path.rpartition(".")[0]
-        if path in modules:
-            return modules[path]
-    return ""
+    return files.get(path, "")

@@ -346,7 +346,7 @@ def _documented(root: Path, folder: str) -> dict[tuple[str, str], bool]:
     return found
 
 
-@pytest.mark.parametrize("name", ["requests", "networkx", "sqlalchemy"])
+@pytest.mark.parametrize("name", ["requests", "networkx", pytest.param("sqlalchemy", marks=pytest.mark.slow)])
 def test_all_that_ast_counts_is_found_and_no_callable_is_invented(settings: Settings, name: str) -> None:
     source = SourceSettings(type="python_packages", options={"packages": [name]})
     items = list(docstrings.list_items("py", source, settings))
