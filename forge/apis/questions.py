@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from functools import lru_cache
+from typing import Any
 
 from forge.apis.calls import Call, api_of, call_of, ecosystem, recorded_call
 from forge.apis.forms import as_code, choice, code_examples, opening, title_of
@@ -18,6 +20,12 @@ _MAX_VALUES_CHARACTERS = 1500
 _MAX_TASK_CHARACTERS = 300
 _MIN_TASK_WORDS = 3
 _MAX_CODE_LINES = 30
+
+_PLACEHOLDER = re.compile(
+    r"string|text|value|<.*>|\{.*\}|\.\.\.|x{3,}|(?:my_?)?your[_ -].*|.*[_-]here|todo|[0-]{8,}|undefined|null|none",
+    re.IGNORECASE | re.DOTALL,
+)
+"""What people and generators write where a value should stand."""
 
 _LEAD_IN = re.compile(
     r"(?:the|this)(?: following)?(?: code| sample| cli)*(?: examples?| commands?| operations?| requests?| snippets?)+"
@@ -75,11 +83,24 @@ def _opening(entity: ApiEntity, task: str) -> str:
 
 
 def _is_meaningful(entity: ApiEntity, call: Call) -> bool:
-    """A recorded call; else one whose every argument is described."""
+    """A recorded call with real values; else one whose every argument is described."""
+    if any(_PLACEHOLDER.fullmatch(text) for text in _texts(list(call.arguments.values()))):
+        return False
     if call.recorded:
         return True
     properties = in_order(entity.parameters)
     return bool(call.arguments) and all(properties.get(name, {}).get("description") for name in call.arguments)
+
+
+def _texts(values: list[Any]) -> Iterator[str]:
+    """All strings in some values, at any depth."""
+    stack = values
+    while stack:
+        value = stack.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict | list):
+            stack.extend(value.values() if isinstance(value, dict) else value)
 
 
 def _values(call: Call) -> str:

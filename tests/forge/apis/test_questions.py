@@ -67,6 +67,14 @@ def test_only_what_is_recorded_or_stated_makes_a_question() -> None:
     assert question(_entity(examples=(recorded,)), 30) == ""  # a call is not cut
 
 
+@pytest.mark.parametrize(
+    "value",
+    ['"string"', '"<Name>"', '"YOUR_API_KEY"', '{"deep": ["your-key"]}', '"00000000-0000-0000-0000-000000000000"'],
+)
+def test_placeholders_of_the_source_are_no_values(value: str) -> None:
+    assert question(_entity(examples=(ApiExample("", f'{{"Name": {value}}}', ""),))) == ""
+
+
 def test_code_of_a_language_answers_with_the_sources_own_example() -> None:
     java = {"name": "a.List.of(E)", "provider": "java", "entity_type": "method", "summary": "Returns a list of one."}
     bare = _entity(**java)
