@@ -262,11 +262,11 @@ def test_no_bytes_raise_anything_else(data: bytes) -> None:
 
 
 def test_large_input_takes_seconds() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     read_proto('"' * 1_000_000 + ";")
     read_proto("/*" * 300_000 + "*/;")
     fields = "".join(f"A{number} f{number} = {number};" for number in range(2000))
     text = "".join(f"message A{number} {{ {fields} }}" for number in range(20))
     schema = read_proto(text + "service S { rpc M(A1) returns (A2); }")
     assert len(schema.json_schema("A1", "S")["properties"]) == 2000
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10

@@ -112,9 +112,9 @@ def test_pages_without_declarations() -> None:
 def test_endless_pages_are_bounded() -> None:
     names = FIND.replace("find_if</h1>", "find_if" + ", x" * 50_000 + "</h1>")
     rows = names.replace("<tbody>", "<tbody>" + '<tr class="t-dcl"><td>int find( int a<br></td></tr>' * 20_000)
-    started = time.perf_counter()
+    started = time.process_time()
     assert 0 < len(list(entities(rows.encode(), "cpp/box/find.html", BARE, "cppreference"))) <= 100
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
 
 
 @fuzz_settings(max_examples=60, deadline=None)

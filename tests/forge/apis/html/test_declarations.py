@@ -147,7 +147,7 @@ def test_no_text_breaks_it(text: str) -> None:
 
 @pytest.mark.parametrize("piece", ["(", "()", "a(", "<", "a<", "operator ", "a::", "@a(", "'", "a,", "template<"])
 def test_hostile_texts_take_no_time(piece: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     parse_declaration("f(" + piece * 3000)
     parse_declaration(piece * 3000 + "f(int a)")
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2

@@ -13,9 +13,9 @@ FLAT = "<p>One <b>two</b> <code>three</code>.<br><ul><li>four<li>five</ul>"
 
 
 def reason(html: str) -> str | None:
-    started = time.perf_counter()
+    started = time.process_time()
     refusal = Page("a.html", html).refusal()
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
     return refusal[0] if refusal else None
 
 

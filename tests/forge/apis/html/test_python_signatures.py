@@ -58,8 +58,8 @@ def test_no_text_breaks_it(text: str) -> None:
 
 @pytest.mark.parametrize("piece", ["[", "a[,", "a,", "[a]", "'a',", "((", "a:"])
 def test_hostile_texts_take_no_time(piece: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     found = parse_signature("f(" + (piece * 5000)[:9990] + ")")
     if found is not None:
         signatures_schema([found, found], {})
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2

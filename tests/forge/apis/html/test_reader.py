@@ -151,6 +151,6 @@ def test_many_entries_nested_or_in_a_row_take_linear_time(name: Generator, times
     body = PAGES[name].partition("<body>")[2].partition("</body>")[0] or PAGES[name].removeprefix("<html>")
     head = PAGES[name].partition("<body>")[0] if "<body>" in PAGES[name] else "<html>"
     for html in (head + body * times, head + body.replace("</dd></dl>", "").replace("</div></div>", "") * times):
-        started = time.perf_counter()
+        started = time.process_time()
         list(entities(html.encode(), "a.html", BARE, name))
-        assert time.perf_counter() - started < 5
+        assert time.process_time() - started < 5
