@@ -32,15 +32,22 @@ _MAX_CHARACTERS = 100_000  # of one description
 _MAX_ENTRIES = 5000  # of one document
 _MODULE = re.compile(r"(?:[A-Za-z_]\w*)(?:::\w+)*")
 _FUNCTIONS = re.compile(r"function|method|subroutine|constructor|\bapi\b|routine|accessor|exports?\b", re.IGNORECASE)
-_NO_FUNCTIONS = re.compile(r"option|attribute|parameter|constant|argument|bugs|faq|todo|history|deprecat", re.IGNORECASE)
-_BUILTIN = re.compile(r"(?P<name>-X|__\w+__|[a-z_]\w*)(?P<rest>\W.*)?")
+_NO_FUNCTIONS = re.compile(r"option|attribute|parameter|constant|argument", re.IGNORECASE)
+_NO_API = re.compile(
+    r"bugs?|caveats?.*|faq|to ?do|limitations?|see also|.*diagnostics?.*|errors.*|.*warnings.*|.*history.*|synopsis"
+    r"|.*changes.*|notes?|.*examples?|.*compatib.*|acknowledge?ments|authors?|description of .*",
+    re.IGNORECASE,
+)
+_ROFF = re.compile(r"^\.(?:TH|SH)[ \t]", re.MULTILINE)
+_BUILTIN = re.compile(r"(?P<name>-X|[A-Za-z_]\w*)(?P<rest>\W.*)?")
 _PLACE = re.compile(r"[A-Z]+\d?")
 _VARIABLE = re.compile(r"[$@%]\S.*")
 _CALL = re.compile(
     r"(?:[$@%(][\w$@%, ()]{0,80}?\s*=\s*)?"
-    r"(?P<owner>(?:\$\w+|[A-Za-z_]\w*(?:::\w+)*)\s*->\s*|(?:[A-Za-z_]\w*::)+|&)?"
+    r"(?P<owner>(?:\$\w+\s*|[A-Za-z_]\w*(?:::\w+)*)->\s*|(?:[A-Za-z_]\w*::)+|&)?"
     r"(?P<name>[A-Za-z_]\w*)\s*(?P<given>\(.*\))?;?"
 )
+_REMARK = re.compile(r"\s\(\s*[a-z]\w*\s*\)$")  # "tmpdir (override)"
 _PARAMETER = re.compile(r"(?:\\?[$@%&*])?\\?[$@%&*]?[A-Za-z_]\w*(?:\.\.\.)?|\.\.\.")
 
 
@@ -93,11 +100,8 @@ def entities(content: bytes, bare: ApiEntity) -> Iterator[ApiEntity | Problem]:
     except UnknownEncodingError as error:
         yield Problem("", "unknown_encoding", str(error))
         return
-    if re.search(r"^=[a-z]+\d?\b", text, re.MULTILINE):
-        sections = read_pod(text)
-    else:
-        sections = read_page(text).sections
-    if not sections:
+    sections = read_page(text).sections if _ROFF.search(text) else read_pod(text)
+    if not any(section.title for section in sections):
         yield Problem("", "not_pod", "neither a command of POD nor a section of a manual page")
         return
     title = next((text_of_blocks(section.blocks) for section in sections if section.title.upper() == "NAME"), "")
@@ -191,9 +195,11 @@ def _variables(sections: Sequence[Section], bare: ApiEntity) -> Iterator[ApiEnti
     for section in sections:
         for entry in _items(section.blocks):
             names = [tag for tag in entry.tags if _VARIABLE.fullmatch(tag)]
-            if names and entry.text and names[-1] not in seen:
-                seen.add(names[-1])
-                yield _described(replace(bare, name=names[-1], entity_type="attribute"), entry)
+            # Braces in a name mean a place in a path to keys of entities: ${^MATCH} is called $^MATCH.
+            name = re.sub(r"[{}]", "", names[-1]) if names else ""
+            if name and entry.text and name not in seen:
+                seen.add(name)
+                yield _described(replace(bare, name=name, entity_type="attribute"), entry)
 
 
 def _interpreter(sections: Sequence[Section], bare: ApiEntity) -> Iterator[ApiEntity]:
@@ -227,10 +233,11 @@ def _in_c(base: ApiEntity, code: str, body: list[Block], entry: _Entry) -> ApiEn
 
 def _described(base: ApiEntity, entry: _Entry) -> ApiEntity:
     text = entry.text
+    prose = next((block.text for block in entry.blocks if block.kind != "code" and block.text), text)
     return replace(
         base,
         description=text,
-        summary=first_sentence(text),
+        summary=first_sentence(prose),
         declaration=base.declaration or "\n".join(dict.fromkeys(entry.tags)),
     )
 
@@ -241,9 +248,11 @@ def _described(base: ApiEntity, entry: _Entry) -> ApiEntity:
 def _module(module: str, sections: Sequence[Section], bare: ApiEntity) -> Iterator[ApiEntity]:
     found: dict[str, ApiEntity] = {}
     for section in sections:
+        if _NO_API.fullmatch(section.title):
+            continue
         for heading, blocks in _parts(section):
-            title = heading or section.title
-            tells = _FUNCTIONS.search(f"{section.title} {heading}") is not None and not _NO_FUNCTIONS.search(title)
+            title = f"{section.title} {heading}"
+            tells = _FUNCTIONS.search(title) is not None and not _NO_FUNCTIONS.search(heading or section.title)
             entries = _items(blocks)
             if heading and (entity := _called(module, heading, tells and heading[:1].islower(), title, bare)):
                 entries = [_Entry([heading], blocks)]
@@ -281,10 +290,13 @@ def _parts(section: Section) -> Iterator[tuple[str, list[Block]]]:
 def _called(module: str, tag: str, may_be_bare: bool, title: str, bare: ApiEntity) -> ApiEntity | None:
     """The function or method that a heading or term calls; None where it is another kind of text. A bare name counts
     where functions are told, unless it is a constant's or a word with a capital."""
-    match = _CALL.fullmatch(tag[:500])
+    form = tag[:500].replace("`", "").strip('" ')
+    match = _CALL.fullmatch(form)
     if match is None:
         return None
     owner, name, given = match["owner"] or "", match["name"], match["given"]
+    if given is not None and _REMARK.search(form):
+        given = None
     if given is None and "->" not in owner and not (may_be_bare and (name.islower() or owner.endswith("::"))):
         return None
     parameters = _parameters(given)
@@ -296,6 +308,7 @@ def _called(module: str, tag: str, may_be_bare: bool, title: str, bare: ApiEntit
         bare,
         name=f"{qualified}::{name}",
         entity_type="method" if is_method else "function",
+        declaration=form,
         parameters=parameters,
     )
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from forge.apis.roff_escapes import MAX_STRING_CHARACTERS, arguments, plain, without_comment
+from forge.apis.roff_escapes import FIXED_STRINGS, MAX_STRING_CHARACTERS, arguments, plain, without_comment
 
 Kind = Literal["paragraph", "item", "code", "heading"]
 MAX_LEVEL = 8
@@ -262,8 +262,16 @@ class Reader:
         elif name == "RE":
             self.flush()
             self.level, self.inner = max(0, self.level - 1), 0
+        elif name == "ds":
+            self.define(rest)
         else:
             self.further(name, words)
+
+    def define(self, rest: str) -> None:
+        """A string: all that follows its name; one quote before it only keeps its blanks."""
+        name, _, value = rest.partition(" ")
+        if name not in FIXED_STRINGS and len(self.strings) < _MAX_STRINGS:
+            self.strings[name] = value.lstrip(" ").removeprefix('"')[:MAX_STRING_CHARACTERS]
 
     def indented(self, words: Sequence[str]) -> None:
         if words and words[0].strip():
@@ -293,8 +301,6 @@ class Reader:
             self.say(f"[{' '.join(words)}]")
         elif name == "YS":
             self.flush()
-        elif name == "ds" and len(words) > 1 and len(self.strings) < _MAX_STRINGS:
-            self.strings[words[0]] = " ".join(words[1:])[:MAX_STRING_CHARACTERS]
         elif name == "de" and words:
             self.own_macros.add(words[0])
         elif name in self.own_macros and name not in _SILENT:

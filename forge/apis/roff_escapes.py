@@ -31,9 +31,10 @@ _ACCENTS = {
     "'": "\u0301", "`": "\u0300", "^": "\u0302", ":": "\u0308", "~": "\u0303", ",": "\u0327", "o": "\u030a",
 }
 _STRINGS = {
-    "lq": "\u201c", "rq": "\u201d", "R": "\u00ae", "Tm": "\u2122", "-": "-", "C`": "", "C'": "", "L\"": '"',
-    "R\"": '"', "q": '"', "Px": "POSIX", "Ai": "ANSI",
+    "lq": "\u201c", "rq": "\u201d", "R": "\u00ae", "Tm": "\u2122", "-": "-", "q": '"', "Px": "POSIX", "Ai": "ANSI",
 }
+# What pod2man means by those that it defines, whatever it then does to print them.
+FIXED_STRINGS = {"--": "--", "C`": "`", "C'": "`", 'L"': '"', 'R"': '"', "PI": "\u03c0"}
 _CHARACTERS = {
     "-": "-", "e": "\\", "\\": "\\", " ": " ", "~": " ", "0": " ", "t": "\t", "'": "\u00b4", "`": "`", ".": ".",
     "_": "_", "E": "\\",
@@ -77,6 +78,8 @@ def _replacement(match: re.Match[str], strings: Mapping[str, str]) -> str:
     if kind == "character":
         return _CHARACTERS.get(value, "")
     if kind.startswith("string"):
+        if value in FIXED_STRINGS:
+            return FIXED_STRINGS[value]
         if value in strings:
             return _ESCAPE.sub(lambda inner: _replacement(inner, {}), strings[value])
         return _STRINGS.get(value, "")
