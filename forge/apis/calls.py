@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -98,11 +99,11 @@ class Variable:
 
 
 def variable_name(name: str) -> str:
-    """A Python identifier: ``maxResults`` -> ``max_results``, ``class`` -> ``class_``."""
+    """A Python identifier that hides nothing: ``maxResults`` -> ``max_results``, ``class`` -> ``class_``."""
     word = snake_case(name)
     if word[0].isdigit():
         word = f"value_{word}"
-    return f"{word}_" if iskeyword(word) or not word.isidentifier() else word
+    return f"{word}_" if iskeyword(word) or hasattr(builtins, word) else word
 
 
 def _holds_variable(value: Any) -> bool:
