@@ -129,7 +129,8 @@ def _reversed(items: list[Any]) -> Iterator[tuple[int, Any]]:
 
 def _of_version_1(entry: Mapping[str, Any]) -> dict[str, Any]:
     """A request of version 1 the way version 2 writes it."""
-    mode = {"params": "formdata", "binary": "file"}.get(str(entry.get("dataMode")), entry.get("dataMode"))
+    stated = str(entry.get("dataMode"))
+    mode = {"params": "formdata", "binary": "file"}.get(stated, stated)
     body = {"mode": mode, "raw": entry.get("rawModeData"), "graphql": entry.get("graphqlModeData")}
     if mode in {"formdata", "urlencoded"}:
         body[mode] = entry.get("data")

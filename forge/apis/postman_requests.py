@@ -253,7 +253,7 @@ def _body(stated: Any, name: str) -> tuple[str, str, list[Parameter]]:
 
 def _plain_body(stated: Mapping[str, Any]) -> list[Parameter]:
     mode = stated.get("mode")
-    if mode in {"urlencoded", "formdata"}:
+    if mode in ("urlencoded", "formdata"):  # no set: it need not be hashable
         return list(_listed(stated.get(mode), "body"))
     if mode == "file":
         return [Parameter("body", "body", {"type": "string", "format": "binary"})]
