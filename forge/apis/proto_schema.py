@@ -88,6 +88,8 @@ class ProtoSchema:
     enums: dict[str, tuple[str, ...]] = field(default_factory=dict)
     services: list[tuple[str, ProtoService]] = field(default_factory=list)  # with the package
     comments: dict[str, str] = field(default_factory=dict)
+    written_fields: int = 0
+    """Fields in all schemas that were made: a small file can state huge ones, when every method takes one message."""
 
     def full_name(self, name: str, scope: str) -> str:
         """The full name of a type that is named inside ``scope``: the innermost one that exists; itself if none."""
@@ -119,6 +121,7 @@ class ProtoSchema:
                 target["title"] = full
                 continue
             nodes += len(fields)
+            self.written_fields += len(fields)
             required = [one.name for one in fields if one.label == "required"]
             target["properties"] = {}
             for one in fields:

@@ -21,6 +21,8 @@ from forge.text.markup import first_sentence
 
 STEP = "parse_apis"
 _MAX_METHODS = 20_000
+_MAX_FIELDS = 400_000
+"""Of all requests and responses of one file together."""
 _DESCRIPTOR_SUFFIXES = frozenset({".pb", ".desc", ".binpb", ".protoset", ".bin"})
 
 
@@ -76,8 +78,9 @@ def entities(schema: ProtoSchema, bare: ApiEntity) -> Iterator[ApiEntity | Decis
     for package, service in schema.services:
         for method in service.methods:
             count += 1
-            if count > _MAX_METHODS:
-                yield Decision(bare.source, bare.item_id, STEP, "too_large", f"more than {_MAX_METHODS:,} methods")
+            if count > _MAX_METHODS or schema.written_fields > _MAX_FIELDS:
+                limits = f"more than {_MAX_METHODS:,} methods or {_MAX_FIELDS:,} fields"
+                yield Decision(bare.source, bare.item_id, STEP, "too_large", f"{limits} before {method.name}")
                 return
             yield _entity(schema, package or bare.service, service, method, bare)
 

@@ -55,7 +55,8 @@ def _text(fragment: str) -> str:
         return " ".join(fragment.split())
     if fragment.count("<") > _MAX_TAGS:
         return " ".join(_TAG.sub(" ", fragment).split())
-    root = LexborHTMLParser(fragment, is_fragment=True).root
+    # Wrapped: the text of a fragment's first node would be that of all its siblings, too.
+    root = LexborHTMLParser(f"<div>{fragment}</div>", is_fragment=True).root
     if root is None:
         return ""
     writer = _Writer()

@@ -23,8 +23,7 @@ CORPUS_STEPS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "crawl": (("crawl", "extract_web"), "Fetch the web sites in rounds, robots obeyed, into WARC; extract text."),
     "read": (
         ("parse_apis", "parse_trajectories", "read_texts", "elect_versions", "mine_usages", "pair_usages"),
-        "Read API documentation, agent trajectories, code and general text of items that are new or changed; elect the "
-        "version that stands for each API; find usages of Python APIs in real code.",
+        "Read what is new or changed of all sources; elect the version of each API; find usages of Python APIs.",
     ),
     "render": (("render",), "Render entities, episodes and pages into documents, whose id is their content."),
     "judge": (

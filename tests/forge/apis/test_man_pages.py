@@ -402,6 +402,6 @@ def test_no_mutation_breaks_the_reader(page: str, cuts: list[tuple[int, int, str
     ],
 )
 def test_hostile_pages_take_bounded_time(page: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     list(entities(page.encode(), BARE))
-    assert time.perf_counter() - started < 8
+    assert time.process_time() - started < 8

@@ -270,3 +270,15 @@ def test_large_input_takes_seconds() -> None:
     schema = read_proto(text + "service S { rpc M(A1) returns (A2); }")
     assert len(schema.json_schema("A1", "S")["properties"]) == 2000
     assert time.process_time() - started < 10
+
+
+def test_a_small_file_that_states_huge_schemas_is_cut(tmp_path: Path, settings: Settings) -> None:
+    started = time.process_time()
+    fields = "".join(f"A f{number} = {number};" for number in range(3000))
+    methods = "".join(f"rpc M{number}(A) returns (A);" for number in range(30_000))
+    (tmp_path / "a.proto").write_text(f"message A {{ {fields} }} service S {{ {methods} }}")
+    *found, last = outcomes(tmp_path / "a.proto", settings)
+    assert isinstance(last, Decision)
+    assert last.reason == "too_large"
+    assert 0 < len(found) < 200
+    assert time.process_time() - started < 10

@@ -37,6 +37,7 @@ FRAGMENTS = st.lists(
             "<p>Values:</p><ul><li><p>a</p><ul><li>b</li></ul></li><li>c</li></ul><p>End</p>",
             "Values:\n\n- a\n  - b\n- c\n\nEnd",
         ),
+        ("<code>a</code> - b", "`a` - b"),
         ("<ol><li>first</li><li>second</li></ol>", "1. first\n2. second"),
         ("<p>x</p><note><p>careful</p></note>", "x\n\nNote: careful"),
         ("<note><ul><li>a</li></ul></note>", "Note:\n- a"),
