@@ -84,7 +84,8 @@ def _boto3_call(entity: ApiEntity, call: Call) -> str:
 
 def _google_call(entity: ApiEntity, call: Call) -> str:
     """``service.files().get(fileId=...).execute()``, by googleapiclient's own rules for names."""
-    service, *resources, method = entity.name.split(".")
+    # The first word of an id is the API's name, mostly: "webmasters.sites.get" is a method of "searchconsole".
+    *resources, method = entity.name.split(".")[1:] or [entity.name]
     path = "".join(f".{_google_word(part)}()" for part in resources)
     sent = {name: schema for name, schema in in_order(entity.parameters).items() if schema.get("x-in") == "body"}
     body = {name: value for name, value in call.arguments.items() if name in sent}
@@ -93,7 +94,7 @@ def _google_call(entity: ApiEntity, call: Call) -> str:
     arguments = {_google_word(name): value for name, value in call.arguments.items() if name not in sent}
     if body:
         arguments["body"] = body["body"] if set(sent) == {"body"} else body
-    head = f'from googleapiclient.discovery import build\n\nservice = build("{service}", "{entity.version}")\n'
+    head = f'from googleapiclient.discovery import build\n\nservice = build("{entity.service}", "{entity.version}")\n'
     return f"{head}{_called(f'response = service{path}.{_google_word(method)}', _keywords(arguments))}.execute()"
 
 
