@@ -73,7 +73,7 @@ PETS = {
             'import requests\n\nresponse = requests.get(f"https://{region}.p/v2/things/{name}")',
         ),
         (
-            _entity("drive.files.import", "google", parameters=THING, version="v3"),
+            _entity("drive.files.import", "google", parameters=THING, service="drive", version="v3"),
             """from googleapiclient.discovery import build
 
 service = build("drive", "v3")
