@@ -19,6 +19,7 @@ from typing import Any
 
 from pydantic import Field
 
+from forge.apis.bare import bare_entity
 from forge.apis.c_synopsis import Declared, constants, declared
 from forge.apis.property_order import with_order
 from forge.apis.roff import Block, ManualPage, read_page, text_of_blocks
@@ -73,21 +74,8 @@ def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterato
     if isinstance(content, Problem):
         yield content.decision(item, STEP)
         return
-    bare = ApiEntity(
-        provider="",
-        service=options.service,
-        name="",
-        version=options.version,
-        entity_type="function",
-        summary="",
-        description="",
-        parameters={"type": "object", "properties": {}},
-        returns={},
-        license=source.license or "",
-        source=item.source,
-        item_id=item.item_id,
-        source_uri=options.public_uri + file.path.as_posix(),
-    )
+    uri = options.public_uri + file.path.as_posix()
+    bare = bare_entity(item, source, uri, service=options.service, version=options.version)
     for found in entities(content, bare, options.library):
         yield found.decision(item, STEP) if isinstance(found, Problem) else found
 

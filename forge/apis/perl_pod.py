@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import Field
 
+from forge.apis.bare import bare_entity
 from forge.apis.html.declarations import parameters_schema, parse_declaration, returns_schema, split_at_commas
 from forge.apis.pod import read_pod
 from forge.apis.property_order import with_order
@@ -74,21 +75,8 @@ def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterato
     if isinstance(content, Problem):
         yield content.decision(item, STEP)
         return
-    bare = ApiEntity(
-        provider="perl",
-        service=options.service,
-        name="",
-        version=options.version,
-        entity_type="function",
-        summary="",
-        description="",
-        parameters={"type": "object", "properties": {}},
-        returns={},
-        license=source.license or "",
-        source=item.source,
-        item_id=item.item_id,
-        source_uri=options.public_uri + file.path.as_posix(),
-    )
+    uri = options.public_uri + file.path.as_posix()
+    bare = bare_entity(item, source, uri, provider="perl", service=options.service, version=options.version)
     for found in entities(content, bare):
         yield found.decision(item, STEP) if isinstance(found, Problem) else found
 
