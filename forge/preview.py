@@ -16,14 +16,15 @@ from typing import Any
 
 from forge.config import ConfigurationError, Settings, SourceSettings
 from forge.preview_pages import preview_pages
-from forge.schema import ApiEntity, Decision, Document, Item, Text, Trajectory, WebPage
+from forge.schema import ApiEntity, Decision, Document, Item, Text, Trajectory, Usage, WebPage, split_of
 
-Row = ApiEntity | Trajectory | Text | WebPage
+Row = ApiEntity | Usage | Trajectory | Text | WebPage
 
 DEFAULT_DOCUMENTS = 10
 DEFAULT_SECONDS = 30.0
 _READERS = (
     ("parse_apis", "forge.apis.readers"),
+    ("mine_usages", "forge.usages.readers"),
     ("parse_trajectories", "forge.trajectories.readers"),
     ("read_texts", "forge.text.readers"),
 )
@@ -136,6 +137,9 @@ def _read(module: str, item: Item, source: SourceSettings, settings: Settings) -
 
 def _render(row: Row, settings: Settings) -> Iterator[Document | Decision]:
     limits = (settings.corpus.held_out_share, settings.corpus.max_document_characters)
+    if isinstance(row, Usage):  # rendered with its API's documentation, which other sources give: here alone
+        yield Document("api_doc", "usage", f"{row.path}:\n\n{row.snippet}", split_of(row.path, limits[0]))
+        return
     render: Callable[..., Iterator[Document | Decision]]
     if isinstance(row, ApiEntity):
         render = partial(importlib.import_module("forge.apis.render").render, row)

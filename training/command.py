@@ -21,7 +21,7 @@ REFUSALS = (ConfigurationError, NoRelease, NotTheRelease, NoTrainingData, StageM
 def parser_of(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--release", default="current", help="a release id, or `current`")
-    parser.add_argument("--profile", default=None, help="demo, local, cluster; default: FORGE_PROFILE, else demo")
+    parser.add_argument("--profile", default=None, help="demo, local, full, cluster; default: FORGE_PROFILE, else demo")
     return parser
 
 

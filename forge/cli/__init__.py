@@ -56,7 +56,8 @@ app = typer.Typer(
 def main(
     context: typer.Context,
     profile: Annotated[
-        str | None, typer.Option(help="demo, local, cluster (default: FORGE_PROFILE, else demo)", show_default=False)
+        str | None,
+        typer.Option(help="demo, local, full, cluster (default: FORGE_PROFILE, else demo)", show_default=False),
     ] = None,
 ) -> None:
     context.obj = profile
