@@ -83,7 +83,7 @@ def test_a_bad_configuration_is_exit_2_and_no_traceback(conf: Path) -> None:
     assert "Traceback" not in result.output
     result = run("--profile", "production", "report")
     assert result.exit_code == 2
-    assert "known profiles: cluster, demo, local" in result.stderr
+    assert "known profiles: cluster, demo, full, local" in result.stderr
 
 
 def test_bad_usage_is_exit_2(conf: Path) -> None:
