@@ -25,10 +25,8 @@ def run(context: Context) -> Mapping[str, Data]:
     night = context.partition_key
     known = _newest(context.table("entity_versions").where(F.col("partition_key") < night))
     now = _elected(context).withColumn("state", F.lit("present"))
-    before = known.where("state = 'present'").select(
-        "entity_key", F.struct(*_STATE).alias("before"), F.lit(True).alias("was_there")
-    )
-    compared = now.withColumn("now", F.struct(*_STATE)).join(before, "entity_key", "full_outer")
+    before = known.where("state = 'present'").select("entity_key", F.struct(*_STATE).alias("before"))
+    compared = now.withColumn("now", F.struct(*_STATE)).join(before, "entity_key", "full_outer").persist()
     changed = compared.where("now IS NOT NULL AND NOT (now <=> before)").select(
         "now.*", F.lit("present").alias("state")
     )
@@ -49,18 +47,17 @@ def _newest(rows: DataFrame) -> DataFrame:
 
 def _elected(context: Context) -> DataFrame:
     columns = ["entity_key", "version", "mirror", "license", "source", "item_id", "source_uri"]
-    rows = context.current("api_entities", columns).fillna("", ["version", "mirror", "license"])
-    spark, mix = context.spark, context.settings.corpus.mix
-    versions = [(row.version, row.mirror) for row in rows.select("version", "mirror").distinct().collect()]
-    ranks = spark.createDataFrame(
-        [(version, mirror, version_rank(version, mirror)) for version, mirror in versions],
-        "version string, mirror string, version_rank string",
+    rows = context.current("api_entities", columns).fillna("", ["version", "mirror", "license"]).persist()
+    mix = context.settings.corpus.mix
+    stated = rows.select("version", "mirror", "license").distinct().collect()
+    ranks = context.spark.createDataFrame(
+        [
+            (*row, version_rank(row.version, row.mirror), LICENSE_RANK[license_reason(row.license, mix)])
+            for row in stated
+        ],
+        "version string, mirror string, license string, version_rank string, license_rank int",
     )
-    licenses = [row.license for row in rows.select("license").distinct().collect()]
-    eligible = spark.createDataFrame(
-        [(name, LICENSE_RANK[license_reason(name, mix)]) for name in licenses], "license string, license_rank int"
-    )
-    ranked = rows.join(F.broadcast(ranks), ["version", "mirror"]).join(F.broadcast(eligible), "license")
+    ranked = rows.join(F.broadcast(ranks), ["version", "mirror", "license"])
     best_first = Window.partitionBy("entity_key").orderBy(
         "license_rank", F.col("version_rank").desc(), "source", "item_id", "source_uri"
     )
