@@ -6,10 +6,10 @@ A file is SDL (``schema.graphql``) or the answer to an introspection query (``{"
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from pydantic import Field as Option
 
+from forge.apis.about import About, about_file
 from forge.apis.descriptions import plain_text
 from forge.apis.graphql_schema import (
     Field,
@@ -46,19 +46,6 @@ class GraphqlOptions(StoredFilesOptions):
     public_uri: str = Option("", description="what a file's path is appended to in the source_uri of its operations")
 
 
-@dataclass(frozen=True, slots=True)
-class About:
-    """What all operations of one file share."""
-
-    source: str
-    item_id: str
-    uri: str
-    provider: str
-    service: str
-    version: str = ""
-    license: str = ""
-
-
 def list_items(name: str, source: SourceSettings, settings: Settings) -> Iterator[Item]:
     """One item a file. Raises :class:`ConfigurationError` when there is none."""
     return list_stored_files(name, source, settings, source_options(GraphqlOptions, name, source))
@@ -72,14 +59,13 @@ def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterato
     if isinstance(content, Problem):
         yield content.decision(item, STEP)
         return
-    about = About(
-        source=item.source,
-        item_id=item.item_id,
-        uri=options.public_uri + item.item_id,
-        provider=options.provider or item.source,
+    about = about_file(
+        item,
+        source,
+        public_uri=options.public_uri,
+        provider=options.provider,
         service=options.service or file.path.stem,
         version=options.version,
-        license=source.license or "",
     )
     yield from entities(content, about)
 

@@ -7,11 +7,11 @@ The format is detected entry by entry, so one source may mix them. Repairs of br
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import Field
 
+from forge.apis.about import About, about_file
 from forge.apis.descriptions import plain_text
 from forge.apis.tools import api_zoo, functions, mcp, tooluniverse
 from forge.apis.tools.documents import MAX_LINES_BYTES, json_parts
@@ -41,20 +41,6 @@ class ToolSchemasOptions(StoredFilesOptions):
     public_uri: str = Field("", description="what a file's path is appended to in the source_uri of its tools")
 
 
-@dataclass(frozen=True, slots=True)
-class About:
-    """Where a file comes from, and what its tools are said to be where they say nothing themselves. ``license`` counts
-    before what they state."""
-
-    source: str
-    item_id: str
-    uri: str
-    provider: str
-    service: str
-    version: str = ""
-    license: str = ""
-
-
 def list_items(name: str, source: SourceSettings, settings: Settings) -> Iterator[Item]:
     """One item a file. Raises :class:`ConfigurationError` when there is none."""
     return list_stored_files(name, source, settings, source_options(ToolSchemasOptions, name, source))
@@ -68,14 +54,13 @@ def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterato
     if isinstance(content, Problem):
         yield content.decision(item, STEP)
         return
-    about = About(
-        source=item.source,
-        item_id=item.item_id,
-        uri=options.public_uri + item.item_id,
-        provider=options.provider or item.source,
+    about = about_file(
+        item,
+        source,
+        public_uri=options.public_uri,
+        provider=options.provider,
         service=options.service or file.path.stem,
         version=options.version,
-        license=source.license or "",
     )
     is_lines = file.path.suffix.lower() in {".jsonl", ".ndjson"}
     yield from entities(content, about, options.format, is_lines)
