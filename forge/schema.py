@@ -500,19 +500,17 @@ _STEP = pa.struct(
         ("error", _TEXT),
     ]
 )
-_USAGE = pa.struct(
-    [
-        ("path", _TEXT),
-        ("names", pa.list_(_TEXT)),
-        ("snippet", _TEXT),
-        ("calls", pa.list_(_TEXT)),
-        ("score", _FLOAT),
-        ("license", _TEXT),
-        ("source", _TEXT),
-        ("item_id", _TEXT),
-        ("source_uri", _TEXT),
-    ]
-)
+_USAGE: Mapping[str, pa.DataType] = {
+    "path": _TEXT,
+    "names": pa.list_(_TEXT),
+    "snippet": _TEXT,
+    "calls": pa.list_(_TEXT),
+    "score": _FLOAT,
+    "license": _TEXT,
+    "source": _TEXT,
+    "item_id": _TEXT,
+    "source_uri": _TEXT,
+}
 
 TABLES: Mapping[str, pa.Schema] = {
     "fetches": _schema(
@@ -569,22 +567,11 @@ TABLES: Mapping[str, pa.Schema] = {
         state=_TEXT,
         partition_key=_TEXT,
     ),
-    "usages": _schema(
-        path=_TEXT,
-        names=pa.list_(_TEXT),
-        snippet=_TEXT,
-        calls=pa.list_(_TEXT),
-        score=_FLOAT,
-        license=_TEXT,
-        source=_TEXT,
-        item_id=_TEXT,
-        source_uri=_TEXT,
-        partition_key=_TEXT,
-    ),
+    "usages": _schema(**_USAGE, partition_key=_TEXT),
     "api_usages": _schema(
         entity_key=_TEXT,
         entity=_TEXT,
-        usages=pa.list_(_USAGE),
+        usages=pa.list_(pa.struct(list(_USAGE.items()))),
         summaries=_TEXT,
         license=_TEXT,
         source=_TEXT,

@@ -246,18 +246,23 @@ def _keep(members: dict[str, _Member], name: str, member: _Member) -> None:
         members[name] = member
 
 
-def parse_module(name: str, code: str, is_package: bool = False) -> ModuleSource:
-    """Raises SyntaxError, ValueError, RecursionError or MemoryError for what Python cannot parse."""
+def syntax_tree(code: str) -> ast.Module:
+    """Parsed quietly and without collecting garbage. Raises SyntaxError, ValueError, RecursionError or MemoryError for
+    what Python cannot parse."""
     running = gc.isenabled()
     gc.disable()  # a tree is no garbage: collecting while it grows takes two fifths of the time
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of invalid escapes in other people's strings
-            tree = ast.parse(code)
+            return ast.parse(code)
     finally:
         if running:
             gc.enable()
-    scan = _Scan(tree.body, in_class=False)
+
+
+def parse_module(name: str, code: str, is_package: bool = False) -> ModuleSource:
+    """Raises SyntaxError, ValueError, RecursionError or MemoryError for what Python cannot parse."""
+    scan = _Scan(syntax_tree(code).body, in_class=False)
     module = ModuleSource(
         name,
         listed=frozenset(() if scan.lists_more else scan.listed),

@@ -11,12 +11,12 @@ followed; nothing is guessed.
 from __future__ import annotations
 
 import ast
-import gc
 import re
-import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+
+from forge.apis.python_source import syntax_tree
 
 ResultType = Callable[[str], str | None]
 """Path of a callable -> path of the class of what it returns (of a class: itself); None when that is not known."""
@@ -112,15 +112,7 @@ class Code:
 def read_code(code: str, module: str, is_package: bool = False, outer: Scope | None = None) -> Code:
     """Raises what :data:`UNREADABLE` names. ``outer`` holds the names that the text may use without binding them."""
     code = code.replace("\r\n", "\n").replace("\r", "\n")  # the parser counts lines so
-    running = gc.isenabled()
-    gc.disable()  # a tree is no garbage: collecting while it grows takes two fifths of the time
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of invalid escapes in other people's strings
-            tree = ast.parse(code)
-    finally:
-        if running:
-            gc.enable()
+    tree = syntax_tree(code)
     found = Code(module, Scope(code.split("\n"), outer))
     _Reader(found, is_package).read(tree)
     return found
