@@ -265,7 +265,8 @@ class Step:
 
     ``role`` is system, user, assistant or tool. ``content`` is what was said; for role tool it is the observation, and
     ``answers`` names the ``call_id`` that it answers. ``error`` is the environment's error message, if it gave one.
-    What a source does not state is None, never invented.
+    ``loss`` is whether the source trains on what the assistant does here. What a source does not state is None, never
+    invented.
     """
 
     role: Role
@@ -274,12 +275,15 @@ class Step:
     calls: Sequence[ToolCall] = ()
     answers: str | None = None
     error: str | None = None
+    loss: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
     """One episode of an agent in an environment. ``tools`` are JSON Schema function descriptions (name, description,
-    parameters). ``generator`` says what produced the actions: "ground_truth", "simulator_gold", "human", a model."""
+    parameters). ``generator`` says what produced the actions: "ground_truth", "simulator_gold", "human", a model; it,
+    ``environment`` and ``license`` are empty where nobody states them. ``episode`` names the record inside the item: its
+    own id, else its number."""
 
     task: str
     tools: Sequence[Mapping[str, Any]]
@@ -291,11 +295,13 @@ class Trajectory:
     generator: str
     source: str
     item_id: str
+    episode: str = ""
 
     @property
     def trajectory_id(self) -> str:
-        """Hash of what happened (task, tools, steps), not of where it was found."""
-        return content_hash(canonical_json([self.task, list(self.tools), [_step_row(step) for step in self.steps]]))
+        """Hash of what happened (task, tools, steps), not of where it was found or of what trains."""
+        steps = [{name: value for name, value in _step_row(step).items() if name != "loss"} for step in self.steps]
+        return content_hash(canonical_json([self.task, list(self.tools), steps]))
 
     def row(self, partition_key: str) -> dict[str, Any]:
         return {
@@ -310,6 +316,7 @@ class Trajectory:
             "generator": self.generator,
             "source": self.source,
             "item_id": self.item_id,
+            "episode": self.episode,
             "partition_key": partition_key,
         }
 
@@ -325,6 +332,7 @@ def _step_row(step: Step) -> dict[str, Any]:
         ],
         "answers": step.answers,
         "error": step.error,
+        "loss": step.loss,
     }
 
 
@@ -343,6 +351,7 @@ def trajectory_from_row(row: Mapping[str, Any]) -> Trajectory:
                 ),
                 answers=step["answers"],
                 error=step["error"],
+                loss=step["loss"],
             )
             for step in row["steps"]
         ),
@@ -353,6 +362,7 @@ def trajectory_from_row(row: Mapping[str, Any]) -> Trajectory:
         generator=row["generator"],
         source=row["source"],
         item_id=row["item_id"],
+        episode=row["episode"],
     )
 
 
@@ -498,6 +508,7 @@ _STEP = pa.struct(
         ("calls", pa.list_(_CALL)),
         ("answers", _TEXT),
         ("error", _TEXT),
+        ("loss", pa.bool_()),
     ]
 )
 _USAGE: Mapping[str, pa.DataType] = {
@@ -591,6 +602,7 @@ TABLES: Mapping[str, pa.Schema] = {
         generator=_TEXT,
         source=_TEXT,
         item_id=_TEXT,
+        episode=_TEXT,
         partition_key=_TEXT,
     ),
     "web_pages": _schema(
