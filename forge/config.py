@@ -78,6 +78,7 @@ SourceType = Literal[
     "textworld_express",
     "awscli_examples",
     "doctests",
+    "trajectory_files",
     "website",
     "warc",
     "python_code",

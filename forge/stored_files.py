@@ -25,6 +25,7 @@ from forge.paths import matches
 from forge.schema import Decision, Item
 
 _CHUNK_BYTES = 1 << 20
+_UNPACKED_CHUNK_BYTES = 1 << 16  # what a damaged stream loses before the damage
 _COMPRESSIONS: Mapping[bytes, Literal["gzip", "zstd"]] = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 
 Size = Annotated[int, Field(gt=0)]
@@ -54,7 +55,7 @@ class Problem:
     detail: str = ""
 
     def decision(self, item: Item, step: str) -> Decision:
-        place = f"line {self.part}: " if self.part else ""
+        place = "" if not self.part else f"line {self.part}: " if self.part.isdecimal() else f"record {self.part}: "
         return Decision(
             item.source,
             f"{item.item_id}#{self.part}" if self.part else item.item_id,
@@ -232,7 +233,7 @@ class StoredFile:
                 name = next((name for magic, name in _COMPRESSIONS.items() if head.startswith(magic)), None)
             with self._open() as raw:
                 stream = raw if name is None else pa.CompressedInputStream(raw, name)
-                while chunk := stream.read(_CHUNK_BYTES):
+                while chunk := stream.read(_CHUNK_BYTES if name is None else _UNPACKED_CHUNK_BYTES):
                     total += len(chunk)
                     if total > self.options.max_unpacked_bytes:
                         yield Problem("", "oversized", f"more than {self.options.max_unpacked_bytes:,} bytes unpacked")

@@ -82,21 +82,19 @@ def _specification(file: OpenedFile, source: SourceSettings) -> Iterator[ApiEnti
     yield from read_openapi(content, Origin(item.source, item.item_id, license=source.license))
 
 
-def _entity(number: int, row: dict[str, Any], *, item: Item, source: SourceSettings) -> ApiEntity | Decision:
+def _entity(place: str, row: dict[str, Any], *, item: Item, source: SourceSettings) -> ApiEntity | Decision:
     try:
         stated = _EntityRow.model_validate({key: value for key, value in row.items() if value is not None})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        return Problem(str(number), "invalid_entity", f"{where}: {first['msg']}").decision(item, _STEP)
+        return Problem(place, "invalid_entity", f"{where}: {first['msg']}").decision(item, _STEP)
     properties = stated.parameters.get("properties", {})
     if not isinstance(properties, dict):
         problem = "parameters.properties: a JSON Schema's properties are an object"
-        return Problem(str(number), "invalid_entity", problem).decision(item, _STEP)
+        return Problem(place, "invalid_entity", problem).decision(item, _STEP)
     if not (stated.summary.strip() or stated.description.strip()):
-        return Problem(str(number), "no_description", f"{stated.name}: neither summary nor description").decision(
-            item, _STEP
-        )
+        return Problem(place, "no_description", f"{stated.name}: neither summary nor description").decision(item, _STEP)
     return ApiEntity(
         provider=stated.provider or item.source,
         service=stated.service,
@@ -110,7 +108,7 @@ def _entity(number: int, row: dict[str, Any], *, item: Item, source: SourceSetti
         license=source.license or stated.license,
         source=item.source,
         item_id=item.item_id,
-        source_uri=stated.source_uri or f"{item.item_id}#{number}",
+        source_uri=stated.source_uri or f"{item.item_id}#{place}",
         errors=tuple(ApiError(error.name, error.description) for error in stated.errors),
         examples=tuple(ApiExample(example.description, example.input, example.output) for example in stated.examples),
         auth=stated.auth,

@@ -75,16 +75,16 @@ def _whole_text(file: OpenedFile, source: SourceSettings) -> Text | Decision:
     return _text(file, text, title="", uri=item.item_id, spdx=source.license or "")
 
 
-def _row_text(number: int, row: Mapping[str, Any], *, file: OpenedFile, source: SourceSettings) -> Text | Decision:
+def _row_text(place: str, row: Mapping[str, Any], *, file: OpenedFile, source: SourceSettings) -> Text | Decision:
     options = file.options
     text = row.get(options.text_field)
     if not isinstance(text, str) or not text.strip():
         stated = f"column {options.text_field!r}" if options.text_field in row else f"no column {options.text_field!r}"
         detail = f"{stated} (columns: {', '.join(map(str, list(row)[:20]))})"
-        return Problem(str(number), "no_text", detail).decision(file.item, _STEP)
+        return Problem(place, "no_text", detail).decision(file.item, _STEP)
     if len(text) > options.max_row_bytes:
-        return Problem(str(number), "oversized", f"{len(text):,} characters").decision(file.item, _STEP)
-    part = _stated(row, options.id_field) or str(number)
+        return Problem(place, "oversized", f"{len(text):,} characters").decision(file.item, _STEP)
+    part = _stated(row, options.id_field) or place
     spdx = source.license or ""
     if options.license_field is not None:  # asked for by name: what the row states is more exact than the source's
         spdx = spdx_of(_stated(row, options.license_field)) or spdx

@@ -1,53 +1,268 @@
-"""A user's own trajectories: JSON Lines, JSON or Parquet in the layouts that :mod:`forge.trajectories.jsonl` knows (an
-item is one file)."""
+"""Trajectories out of a user's own files: JSON Lines, JSON, Parquet, notebooks and text logs, plain or compressed, in
+any of the formats of :mod:`forge.trajectories.formats.registry` or through a mapping of fields (an item is one file).
+
+The format of each record is told by its keys unless the source names one. Records that are none give decisions.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+import io
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, Literal
 
-from forge.config import Settings, SourceSettings
-from forge.files import FileKind, OpenedFile, file_options, list_files
-from forge.schema import Decision, Item, Trajectory, canonical_json
-from forge.stored_files import Problem
-from forge.trajectories.jsonl import read_trajectories
+from pydantic import Field, field_validator, model_validator
 
+from forge.config import Settings, SourceSettings, source_options
+from forge.rows import RowFormat, values
+from forge.schema import Decision, Item, Outcome, Trajectory
+from forge.stored_files import Problem, Size, StoredFile, StoredFilesOptions, list_stored_files
+from forge.text.licenses import spdx_of
+from forge.trajectories.checks import check
+from forge.trajectories.formats import registry
+from forge.trajectories.formats.fields import Found, UnusableRecordError
+from forge.trajectories.mapping import RecordMapping, mapped
+
+Container = Literal["jsonl", "json", "parquet", "text"]
+
+HEAD_BYTES = 64 * 1024
+"""Of a text: what tells its format."""
+MAX_RECORDS_OF_ONE_EPISODE = 10_000
 _STEP = "parse_trajectories"
-_KINDS: tuple[FileKind, ...] = ("trajectory",)
+_CONTAINER_OF_SUFFIX: Mapping[str, Container] = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".traj": "json",
+    ".ipynb": "json",
+    ".parquet": "parquet",
+    ".txt": "text",
+    ".log": "text",
+    ".md": "text",
+}
+
+
+class TrajectoryFilesOptions(StoredFilesOptions):
+    """Options of a source of type ``trajectory_files``. What a record states goes before what is stated here."""
+
+    container: Literal["auto", "jsonl", "json", "parquet", "text"] = Field("auto", description="auto: by the suffix")
+    format: str = Field("auto", description="of the records; auto: told by their keys")
+    mapping: RecordMapping | None = Field(None, description="JSONPath to each field, for layouts that no format knows")
+    environment: str = Field("", description="of episodes that name none")
+    generator: str = Field("", description="who acted, in episodes that do not say")
+    outcome: Outcome | None = Field(None, description="of episodes that state none, as in sets of successes only")
+    max_row_bytes: Size = Field(16 * 1024 * 1024, description="of one record")
+
+    @field_validator("format")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        known = ("auto", *registry.NAMES)
+        if name not in known:
+            raise ValueError(f"no format {name!r}; allowed: {', '.join(known)}")
+        return name
+
+    @model_validator(mode="after")
+    def _one_way(self) -> TrajectoryFilesOptions:
+        if self.mapping is not None and self.format != "auto":
+            raise ValueError("format and mapping: name one of the two")
+        return self
 
 
 def list_items(name: str, source: SourceSettings, settings: Settings) -> Iterator[Item]:
-    """The files of a source of kind ``trajectory``."""
-    return list_files(name, source, settings, _KINDS)
+    """The files that the source's globs match."""
+    yield from list_stored_files(name, source, settings, source_options(TrajectoryFilesOptions, name, source))
 
 
 def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterator[Trajectory | Decision]:
     """Every episode of a file, and a decision for every record that is none. One record is in memory at a time."""
-    file = OpenedFile(item, file_options(item.source, source), settings)
+    file = _File(item, source_options(TrajectoryFilesOptions, item.source, source), settings)
     problem = file.problem()
     if problem is not None:
         yield problem.decision(item, _STEP)
         return
-    for found in file.lines() if file.format == "jsonl" else file.rows():
+    for place, found in file.episodes():
         if isinstance(found, Problem):
-            yield found.decision(item, _STEP)
+            part = "#".join(part for part in (place, found.part) if part)
+            yield replace(found, part=part).decision(item, _STEP)
             continue
-        number, record = found
-        try:
-            line = record if isinstance(record, bytes) else canonical_json(record).encode()
-        except TypeError as error:  # a Parquet column of bytes or the like
-            yield Problem(str(number), "malformed_record", str(error)).decision(item, _STEP)
-            continue
-        yield from (_at_line(one, item, number) for one in _one_record(line, item, source))
+        trajectory = _placed(found, place, item, file.options, source)
+        decision = check(trajectory)
+        if decision is None:
+            yield trajectory
+        else:
+            yield Problem(place or trajectory.episode, decision.reason, decision.detail).decision(item, _STEP)
 
 
-def _one_record(line: bytes, item: Item, source: SourceSettings) -> Iterator[Trajectory | Decision]:
-    return read_trajectories(line, source=item.source, item_id=item.item_id, license=source.license)
-
-
-def _at_line(found: Trajectory | Decision, item: Item, number: int) -> Trajectory | Decision:
-    if isinstance(found, Trajectory):
-        return found
+def _placed(
+    found: Trajectory, place: str, item: Item, options: TrajectoryFilesOptions, source: SourceSettings
+) -> Trajectory:
+    outcome = options.outcome if found.outcome == "unknown" and options.outcome is not None else found.outcome
     return replace(
-        found, item_id=f"{item.item_id}#{number}", detail=f"line {number}: {found.detail.partition(': ')[2]}"
+        found,
+        source=item.source,
+        item_id=item.item_id,
+        license=source.license if source.license is not None else spdx_of(found.license),
+        environment=found.environment or options.environment,
+        generator=found.generator or options.generator,
+        outcome=outcome,
+        episode=found.episode or place,
     )
+
+
+@dataclass(frozen=True)
+class _File(StoredFile):
+    options: TrajectoryFilesOptions
+
+    @property
+    def container(self) -> Container:
+        if self.options.container != "auto":
+            return self.options.container
+        if self.options.format in registry.TEXT_FORMATS:
+            return "text"
+        return _CONTAINER_OF_SUFFIX.get(self.path.suffix.lower(), "jsonl")
+
+    def episodes(self) -> Iterator[tuple[str, Found]]:
+        """(place in the file, episode or problem)."""
+        container = self.container
+        if container == "text":
+            yield from (("", found) for found in self._of_text())
+        else:
+            yield from self._of_values(container)
+
+    def _of_values(self, container: RowFormat) -> Iterator[tuple[str, Found]]:
+        read = self._record_reader()
+        found = values(self, container, self.options.max_row_bytes)
+        first = next(found, None)
+        if first is None:
+            return
+        if not isinstance(first, Problem):
+            whole = self._whole_file_format(first[1])
+            if whole is not None:
+                yield from _as_one(whole, first, found)
+                return
+        yield from _of_value(first, read)
+        for value in found:
+            yield from _of_value(value, read)
+
+    def _whole_file_format(self, first: Any) -> str | None:
+        if self.options.mapping is not None or not isinstance(first, dict):
+            return None
+        if self.options.format != "auto":
+            return self.options.format if self.options.format in registry.FILE_FORMATS else None
+        return registry.format_of_file(first)
+
+    def _record_reader(self) -> Callable[[Any], Iterator[Found]]:
+        if self.options.mapping is not None:
+            mapping = self.options.mapping
+            return lambda record: mapped(record, mapping)
+        return lambda record: _read_record(record, self.options.format)
+
+    def _of_text(self) -> Iterator[Found]:
+        stream = _Text(self.chunks())
+        text = io.TextIOWrapper(io.BufferedReader(stream, HEAD_BYTES), encoding="utf-8", errors="replace")
+        head = text.read(HEAD_BYTES)
+        if not head.strip():
+            yield stream.problem or Problem("", "empty_file")
+            return
+        name = self.options.format if self.options.format != "auto" else registry.format_of_text(head)
+        if name is None:
+            yield stream.problem or Problem(
+                "", "unknown_format", f"a text in none of: {', '.join(registry.TEXT_FORMATS)}"
+            )
+            return
+        yield from registry.module_of(name).read_text(_lines(head, text, self.options.max_row_bytes))
+        if stream.problem is not None:
+            yield stream.problem
+
+
+class _Text(io.RawIOBase):
+    """The unpacked bytes as a stream; it ends at a problem, which is kept."""
+
+    def __init__(self, chunks: Iterator[bytes | Problem]) -> None:
+        self._chunks = chunks
+        self._rest = b""
+        self.problem: Problem | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._rest:
+            found = next(self._chunks, b"")
+            if isinstance(found, Problem):
+                self.problem, found = found, b""
+            self._rest = found
+        count = min(len(buffer), len(self._rest))
+        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count
+
+
+def _lines(head: str, text: io.TextIOWrapper, limit: int) -> Iterator[str]:
+    """The lines of a text whose head has been read; a line beyond the limit comes in pieces."""
+    yield from io.StringIO(head + text.readline(limit))
+    yield from iter(lambda: text.readline(limit), "")
+
+
+def _as_one(name: str, first: tuple[str, Any], rest: Iterator[Any]) -> Iterator[tuple[str, Found]]:
+    """A file whose records are together one or several episodes."""
+    records: list[Mapping[str, Any]] = []
+    for value in (first, *islice(rest, MAX_RECORDS_OF_ONE_EPISODE)):
+        if isinstance(value, Problem):
+            yield "", value
+        elif isinstance(value[1], dict):
+            records.append(value[1])
+        else:
+            yield "", Problem(value[0], "not_an_object", f"a record is a {type(value[1]).__name__}")
+    if next(rest, None) is not None:
+        yield "", Problem("", "oversized", f"more than {MAX_RECORDS_OF_ONE_EPISODE:,} records in a file that is one")
+        return
+    try:
+        for found in registry.module_of(name).read_file(records):
+            yield "", found
+    except UnusableRecordError as error:
+        yield "", Problem("", error.reason, str(error))
+
+
+def _of_value(value: tuple[str, Any] | Problem, read: Callable[[Any], Iterator[Found]]) -> Iterator[tuple[str, Found]]:
+    if isinstance(value, Problem):
+        yield "", value
+        return
+    place, record = value
+    try:
+        for found in read(record):
+            yield place, found
+    except UnusableRecordError as error:
+        yield place, Problem("", error.reason, str(error))
+    except Exception as error:  # noqa: BLE001  one record must not cost the file its other records
+        yield place, Problem("", "reader_failed", f"{type(error).__name__}: {error}"[:300])
+
+
+def _read_record(record: Any, name: str) -> Iterator[Found]:
+    """The episodes of one record; of an object of records (id -> record), of each of them."""
+    if name == "auto":
+        name = registry.format_of_record(record) or ""
+        if not name:
+            yield from _entries(record)
+            return
+    yield from registry.module_of(name).read(record)
+
+
+def _entries(record: Any) -> Iterator[Found]:
+    if not isinstance(record, dict):
+        raise UnusableRecordError("not_an_object", f"a record is a {type(record).__name__}")
+    known = {key: registry.format_of_record(entry) for key, entry in record.items()}
+    if not any(known.values()):
+        raise UnusableRecordError("unknown_format", f"keys: {', '.join(sorted(map(str, record))[:20])}"[:500])
+    for key, name in known.items():
+        if name is None:
+            yield Problem(str(key), "unknown_format", "an entry in no format that is known")
+            continue
+        try:
+            for found in registry.module_of(name).read(record[key]):
+                if isinstance(found, Problem):
+                    yield replace(found, part="#".join(part for part in (str(key), found.part) if part))
+                else:
+                    yield found if found.episode else replace(found, episode=str(key))
+        except UnusableRecordError as error:
+            yield Problem(str(key), error.reason, str(error))

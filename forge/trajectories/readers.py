@@ -5,5 +5,5 @@ READERS = {
     "textworld_express": "forge.trajectories.textworld_express",
     "awscli_examples": "forge.trajectories.awscli_examples",
     "doctests": "forge.trajectories.doctests",
-    "files": "forge.trajectories.files",
+    "trajectory_files": "forge.trajectories.files",
 }

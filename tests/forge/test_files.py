@@ -19,15 +19,13 @@ from hypothesis import strategies as st
 
 import forge.apis.files
 import forge.text.files
-import forge.trajectories.files
 from forge.config import ConfigurationError, Settings, SourceSettings, load_settings
 from forge.files import FileOptions, OpenedFile, file_options
-from forge.schema import ApiEntity, Decision, Item, Text, Trajectory
+from forge.schema import ApiEntity, Decision, Item, Text
 from forge.stored_files import Problem
 
 READERS: dict[str, ModuleType] = {
     "api_doc": forge.apis.files,
-    "trajectory": forge.trajectories.files,
     "text": forge.text.files,
     "code": forge.text.files,
 }
@@ -62,7 +60,7 @@ def lines(*rows: object) -> bytes:
     ("options", "message"),
     [
         ({"kind": "text"}, "sources.mine.options.paths: this key is required"),
-        ({"paths": ["x"], "kind": "poem"}, "sources.mine.options.kind: Input should be 'api_doc', 'trajectory'"),
+        ({"paths": ["x"], "kind": "poem"}, "sources.mine.options.kind: Input should be 'api_doc', 'text'"),
         (
             {"paths": ["x"], "kind": "text", "txt_field": "a"},
             "unknown key; allowed here: paths, ",
@@ -85,7 +83,6 @@ def test_an_item_is_a_file_and_its_hash_is_the_sha256_of_its_bytes(tmp_path: Pat
     assert [item.item_id for item in items] == ["a.txt", "b.txt", "deep/c.txt"], "not where this machine keeps them"
     assert items[0].content_hash == hashlib.sha256(b"text of a.txt").hexdigest()
     assert list(forge.apis.files.list_items("mine", source, settings)) == []
-    assert list(forge.trajectories.files.list_items("mine", source, settings)) == []
 
 
 def test_files_of_several_patterns_have_names_of_their_own(tmp_path: Path, settings: Settings) -> None:
@@ -210,8 +207,8 @@ def test_an_empty_file_is_a_decision(tmp_path: Path, settings: Settings, name: s
     (tmp_path / name).write_bytes(content)
     [decision] = outcomes(tmp_path / name, "text", settings)
     expected = "empty_file"
-    if content and name != "a.txt" and name != "a.jsonl":
-        expected = {"a.json": "invalid_json", "a.parquet": "malformed_parquet"}[name]
+    if content and name == "a.parquet":
+        expected = "malformed_parquet"
     assert (decision.reason, decision.step) == (expected, "read_texts")
 
 
@@ -302,37 +299,6 @@ def test_an_empty_or_truncated_specification_is_a_decision(tmp_path: Path, setti
     assert reasons(found) == [("", "empty_file"), ("", "truncated_container")]
 
 
-# --- trajectories --------------------------------------------------------------------------------------------------
-
-
-def conversation(task: str) -> dict[str, Any]:
-    call = {"id": "1", "function": {"name": "add", "arguments": '{"a": 1, "b": 2}'}}
-    return {
-        "messages": [
-            {"role": "user", "content": task},
-            {"role": "assistant", "tool_calls": [call]},
-            {"role": "tool", "tool_call_id": "1", "content": "3"},
-            {"role": "assistant", "content": "It is 3."},
-        ]
-    }
-
-
-def test_trajectories_from_json_lines_json_and_parquet(tmp_path: Path, settings: Settings) -> None:
-    rows = [conversation("Add 1 and 2."), {"messages": []}, conversation("Add again.")]
-    (tmp_path / "a.jsonl").write_bytes(lines(*rows))
-    (tmp_path / "a.json").write_bytes(orjson.dumps(rows))
-    own = [one for one in outcomes(tmp_path / "a.jsonl", "trajectory", settings) if isinstance(one, Trajectory)]
-    pq.write_table(pa.Table.from_pylist([{**one.row("n"), "n": 1} for one in own]), tmp_path / "a.parquet")
-    for name in ("a.jsonl", "a.json", "a.parquet"):
-        found = outcomes(tmp_path / name, "trajectory", settings)
-        trajectories = [one for one in found if isinstance(one, Trajectory)]
-        assert [one.task for one in trajectories] == ["Add 1 and 2.", "Add again."], name
-        assert [one.steps[1].calls[0].arguments for one in trajectories] == [{"a": 1, "b": 2}] * 2
-        if name != "a.parquet":
-            assert reasons(found) == [("2", "no_steps")]
-            assert next(one for one in found if isinstance(one, Decision)).detail.startswith("line 2: ")
-
-
 # --- properties ----------------------------------------------------------------------------------------------------
 
 
@@ -349,7 +315,7 @@ _CONTENT = st.one_of(
     st.binary(max_size=200).map(gzip.compress),
     _CUT.map(lambda pair: pair[0][: pair[1]]),
 )
-_KINDS = st.sampled_from(["api_doc", "trajectory", "text", "code"])
+_KINDS = st.sampled_from(["api_doc", "text", "code"])
 _FORMATS = st.sampled_from(["jsonl", "parquet", "auto"])
 _SUFFIXES = st.sampled_from([".jsonl", ".json", ".txt"])
 

@@ -185,10 +185,10 @@ def inputs(folder: Path) -> None:
 
 def with_sources(settings: Settings, folder: Path, **gates: object) -> Settings:
     def source(kind: str, pattern: str, spdx: str | None = "MIT") -> SourceSettings:
-        return SourceSettings.model_validate(
-            {"type": "files", "license": spdx, "max_rejected_share": 1.0,
-             "options": {"kind": kind, "paths": [str(folder / pattern)]}}
-        )  # fmt: skip
+        of_type = {"type": "files", "options": {"kind": kind, "paths": [str(folder / pattern)]}}
+        if kind == "trajectory":
+            of_type = {"type": "trajectory_files", "options": {"paths": [str(folder / pattern)]}}
+        return SourceSettings.model_validate({**of_type, "license": spdx, "max_rejected_share": 1.0})
 
     sources = {
         "apis": source("api_doc", "apis/*.json"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from functools import cache
 from types import ModuleType
+from typing import Any
 
 from forge.trajectories.formats.fields import Record
 
@@ -34,7 +35,11 @@ RECORD_FORMATS: tuple[str, ...] = (
     "sharegpt",
     "openai_messages",
 )
+FILE_FORMATS: tuple[str, ...] = ()
+"""Formats in which the records of one file make one episode."""
 TEXT_FORMATS: tuple[str, ...] = ()  # "react_text"
+
+NAMES = (*RECORD_FORMATS, *FILE_FORMATS, *TEXT_FORMATS)
 
 
 @cache
@@ -43,9 +48,16 @@ def module_of(name: str) -> ModuleType:
     return importlib.import_module(f"forge.trajectories.formats.{name}")
 
 
-def format_of_record(record: Record) -> str | None:
+def format_of_record(record: Any) -> str | None:
     """The name of the record's format; None when no format knows it."""
+    if not isinstance(record, dict):
+        return None
     return next((name for name in RECORD_FORMATS if module_of(name).matches(record)), None)
+
+
+def format_of_file(first: Record) -> str | None:
+    """The name of the format of a file with such a first record, if it is one whose records belong together."""
+    return next((name for name in FILE_FORMATS if module_of(name).matches_first(first)), None)
 
 
 def format_of_text(head: str) -> str | None:

@@ -1,19 +1,26 @@
+"""Files of trajectories: containers, formats told apart, mappings, and every kind of bad input as a decision."""
+
 from __future__ import annotations
 
 import gzip
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+import forge.rows
+import forge.trajectories.files
+from forge.config import ConfigurationError, SourceSettings, load_settings, source_options
 from forge.schema import Decision, Step, ToolCall, Trajectory, table_of
-from forge.trajectories import records as records_module
-from forge.trajectories.jsonl import read_trajectories
+from forge.trajectories.files import TrajectoryFilesOptions
 
 WEATHER = {
     "name": "weather",
@@ -59,8 +66,20 @@ GLAIVE = {
 }
 
 
-def read(data: bytes, stated: str | None = "MIT") -> list[Trajectory | Decision]:
-    return list(read_trajectories(data, source="mine", item_id="a.jsonl", license=stated))
+SETTINGS = load_settings("demo", environment={})
+
+
+def read(
+    data: bytes, stated: str | None = "MIT", name: str = "a.jsonl", **options: object
+) -> list[Trajectory | Decision]:
+    with TemporaryDirectory() as folder:
+        Path(folder, name).write_bytes(data)
+        source = SourceSettings(type="trajectory_files", license=stated, options={"paths": [f"{folder}/*"], **options})
+        return [
+            found
+            for item in forge.trajectories.files.list_items("mine", source, SETTINGS)
+            for found in forge.trajectories.files.read_item(item, source, SETTINGS)
+        ]
 
 
 def lines(*values: object) -> bytes:
@@ -122,13 +141,13 @@ def test_outcomes(record: dict[str, object], outcome: str, reward: float | None)
         (b"{not json", "invalid_json"),
         (b'"text"', "not_an_object"),
         (lines({"messages": []}), "no_steps"),
-        (lines({"text": "prose"}), "unknown_layout"),
+        (lines({"text": "prose"}), "unknown_format"),
         (lines({"messages": [{"role": "user", "content": "hi"}]}), "no_action"),
         (lines({"messages": [{"role": "pope", "content": "hi"}]}), "malformed_record"),
-        (lines({"messages": ["hi"]}), "malformed_record"),
+        (lines({"messages": ["hi"]}), "unknown_format"),
         (lines({"messages": [{"role": "user", "content": "hi"}], "outcome": [], "reward": "x"}), "no_action"),
         (lines({"task": "t", "tools": [], "steps": [], "outcome": {}}), "malformed_record"),
-        (lines({"conversations": [{"from": "function_call", "value": "weather()"}]}), "malformed_record"),
+        (lines({"conversations": [{"from": "function_call", "value": "weather()"}]}), "malformed_arguments"),
         (lines({"messages": [{"role": "assistant", "tool_calls": [{"name": ""}]}]}), "malformed_record"),
         (b'{"a":' * 70 + b"1" + b"}" * 70, "too_deeply_nested"),
         (lines({"task": "t", "tools": [], "steps": [{"role": "assistant", "calls": [{"name": 3, "arguments": "{}"}]}]}),
@@ -152,8 +171,20 @@ def test_arguments_that_contradict_the_tools_schema() -> None:
     assert found.reason == "call_schema_mismatch"
 
 
+def test_rows_of_a_parquet_file(tmp_path: Path) -> None:
+    first, second = read(lines(OPENAI, GLAIVE))
+    assert isinstance(first, Trajectory)
+    assert isinstance(second, Trajectory)
+    pq.write_table(pa.Table.from_pylist([{**one.row("n"), "n": 1} for one in (first, second)]), tmp_path / "a.parquet")
+    found = read((tmp_path / "a.parquet").read_bytes(), name="a.parquet")
+    assert [one.row("k")["trajectory_id"] for one in found if isinstance(one, Trajectory)] == [
+        first.trajectory_id,
+        second.trajectory_id,
+    ]
+
+
 def test_one_json_array() -> None:
-    found = read(b"\xef\xbb\xbf \n" + orjson.dumps([OPENAI, 5, GLAIVE]))
+    found = read(b"\xef\xbb\xbf \n" + orjson.dumps([OPENAI, 5, GLAIVE]), name="a.json")
     assert [type(row).__name__ for row in found] == ["Trajectory", "Decision", "Trajectory"]
 
 
@@ -184,7 +215,7 @@ def test_a_cut_gzip_keeps_the_lines_before_the_cut() -> None:
     ("data", "reason"),
     [(b"", "empty_file"), (b" \n\n", "empty_file"), (b"\x1f\x8bnope", "corrupt_container"),
      (b"\x28\xb5\x2f\xfdnope" * 9, "corrupt_container"), (b"[1, 2", "invalid_json"),
-     (b"\xff\xfe{\x00}\x00", "invalid_json")],
+     (b"\xff\xfe{\x00}\x00", "unknown_encoding")],
 )  # fmt: skip
 def test_files_that_are_nothing(data: bytes, reason: str) -> None:
     (found,) = read(data)
@@ -192,16 +223,124 @@ def test_files_that_are_nothing(data: bytes, reason: str) -> None:
     assert found.reason == reason
 
 
-def test_bombs_and_endless_lines_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records_module, "MAX_UNPACKED_BYTES", 4_000_000)
-    monkeypatch.setattr(records_module, "MAX_RECORD_BYTES", 1_000_000)
+def test_bombs_and_endless_lines_are_bounded() -> None:
     for pack in (gzip.compress, zstandard.ZstdCompressor().compress):
-        found = read(pack(b"x" * 50_000_000))
+        found = read(pack(b"x" * 50_000_000), max_unpacked_bytes=4_000_000, max_row_bytes=1_000_000)
         assert {row.reason for row in found if isinstance(row, Decision)} == {"oversized"}
-    long, after = read(b'{"messages": "' + b"x" * 2_000_000 + b'"}\n' + lines(OPENAI))
+    long, after = read(b'{"messages": "' + b"x" * 2_000_000 + b'"}\n' + lines(OPENAI), max_row_bytes=1_000_000)
     assert isinstance(long, Decision)
     assert long.reason == "oversized"
     assert isinstance(after, Trajectory)
+
+
+def test_an_object_of_records_gives_each_with_its_key() -> None:
+    first, odd, second = read(orjson.dumps({"x1": OPENAI, "odd": 3, "x2": GLAIVE}), name="a.json")
+    assert isinstance(first, Trajectory)
+    assert isinstance(second, Trajectory)
+    assert (first.episode, second.episode) == ("x1", "x2")
+    assert isinstance(odd, Decision)
+    assert (odd.item_id, odd.reason) == ("a.json#odd", "unknown_format")
+
+
+def test_a_json_file_beyond_the_limit_is_streamed_and_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = [orjson.dumps([OPENAI] * 50), orjson.dumps({f"k{number}": OPENAI for number in range(50)})]
+    expected = [read(data, name="a.json") for data in whole]
+    monkeypatch.setattr(forge.rows, "WHOLE_BYTES", 1000)
+    assert [read(data, name="a.json") for data in whole] == expected
+    assert len(expected[0]) == len(expected[1]) == 50
+
+
+@pytest.mark.parametrize("limit", [1000, 1 << 25])
+def test_records_before_the_damage_of_an_array_are_read(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    monkeypatch.setattr(forge.rows, "WHOLE_BYTES", limit)
+    data = orjson.dumps([OPENAI] * 20)
+    *good, bad = read(data[: len(data) * 3 // 4 - 20], name="a.json")
+    assert all(isinstance(one, Trajectory) for one in good)
+    assert len(good) == 14
+    assert isinstance(bad, Decision)
+    assert bad.reason == "truncated_json"
+
+
+def test_what_the_source_states_counts_where_the_record_states_nothing() -> None:
+    states = {"environment": "shop", "generator": "gpt-x", "outcome": "success"}
+    first, second = read(lines(OPENAI, {**OPENAI, "reward": 0, "environment": "bank"}), **states)
+    assert isinstance(first, Trajectory)
+    assert isinstance(second, Trajectory)
+    assert (first.environment, first.generator, first.outcome, first.episode) == ("shop", "gpt-x", "success", "1")
+    assert (second.environment, second.generator, second.outcome) == ("bank", "gpt-x", "failure")
+
+
+def test_a_forced_format_reads_by_that_format_only() -> None:
+    (found,) = read(lines(OPENAI), format="sharegpt")
+    assert isinstance(found, Decision)
+    (found,) = read(lines(GLAIVE), format="sharegpt")
+    assert isinstance(found, Trajectory)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"format": "poem"}, "no format 'poem'; allowed: auto, table_rows"),
+        ({"mapping": {"steps": "$[?"}}, "no JSONPath: '$[?'"),
+        ({"mapping": {"steps": "$.x", "stepz": "y"}}, "options.mapping.stepz: unknown key"),
+        ({"mapping": {"steps": "$.x"}, "format": "sharegpt"}, "format and mapping: name one of the two"),
+    ],
+)
+def test_bad_options_name_the_key_and_what_is_allowed(options: dict[str, object], message: str) -> None:
+    source = SourceSettings(type="trajectory_files", options={"paths": ["x"], **options})
+    with pytest.raises(ConfigurationError) as caught:
+        source_options(TrajectoryFilesOptions, "mine", source)
+    assert message in str(caught.value)
+
+
+MAPPING = {
+    "task": "$.instruction",
+    "steps": "$.dialog[*]",
+    "step": {"role": "$.speaker", "content": "$.text", "calls": "$.actions[*]", "observation": "$.result"},
+    "call": {"name": "$.tool", "arguments": "$.args"},
+    "roles": {"customer": "user", "robot": "assistant"},
+    "outcome": "$.status",
+    "outcomes": {"done": "success"},
+    "environment": "shop",
+}
+UNKNOWN_LAYOUT = {
+    "instruction": "Buy bread.",
+    "status": "done",
+    "dialog": [
+        {"speaker": "customer", "text": "Bread, please."},
+        {"speaker": "robot", "actions": [{"tool": "buy", "args": {"what": "bread"}}], "result": "bought"},
+        {"speaker": "robot", "text": "Here it is."},
+    ],
+}
+
+
+def test_a_mapping_reads_a_layout_that_no_format_knows() -> None:
+    (found,) = read(lines(UNKNOWN_LAYOUT), mapping=MAPPING)
+    assert isinstance(found, Trajectory)
+    assert (found.task, found.outcome, found.environment) == ("Buy bread.", "success", "shop")
+    assert found.steps == (
+        Step("user", "Bread, please."),
+        Step("assistant", calls=(ToolCall("buy", {"what": "bread"}),)),
+        Step("tool", "bought"),
+        Step("assistant", "Here it is."),
+    )
+    several = read(lines({"runs": [UNKNOWN_LAYOUT, UNKNOWN_LAYOUT]}), mapping={**MAPPING, "records": "$.runs[*]"})
+    assert [one.steps for one in several if isinstance(one, Trajectory)] == [found.steps] * 2
+
+
+def test_a_mapping_of_plain_actions() -> None:
+    mapping = {
+        "task": "$.goal",
+        "steps": "$.log",
+        "step": {"calls": "$.action", "observation": "$.seen"},
+        "call": {"name": "act", "argument": "action"},
+    }
+    (found,) = read(lines({"goal": "g", "log": [{"action": "go north", "seen": "a room"}]}), mapping=mapping)
+    assert isinstance(found, Trajectory)
+    assert found.steps == (
+        Step("assistant", calls=(ToolCall("act", {"action": "go north"}),)),
+        Step("tool", "a room"),
+    )
 
 
 json_values = st.recursive(
@@ -241,17 +380,18 @@ def test_the_reader_never_raises_on_json_and_its_rows_can_be_stored(values: list
 
 
 @hypothesis_settings(max_examples=200, deadline=None)
-@given(st.binary(max_size=200), st.sampled_from([b"", b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"[", b"{"]))
-def test_the_reader_never_raises_on_bytes(data: bytes, start: bytes) -> None:
-    assert all(isinstance(row, Decision) for row in read(start + data))
+@given(
+    st.binary(max_size=200),
+    st.sampled_from([b"", b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"[", b"{"]),
+    st.sampled_from(["a.jsonl", "a.json", "a.parquet", "a.txt", "a.traj"]),
+)
+def test_the_reader_never_raises_on_bytes(data: bytes, start: bytes, name: str) -> None:
+    assert all(isinstance(row, Decision) for row in read(start + data, name=name))
 
 
-def test_real_samples() -> None:
-    glaive = Path(__file__).parents[4] / "shared" / "samples" / "glaive" / "data" / "glaive_toolcall_en_demo.json"
-    if not glaive.is_file():
-        pytest.skip("no ../shared/samples")
-    found = read(glaive.read_bytes())
-    kept = [row for row in found if isinstance(row, Trajectory)]
-    assert len(found) == 300
-    assert len(kept) == 152
-    assert {row.reason for row in found if isinstance(row, Decision)} == {"no_action", "call_schema_mismatch"}
+@hypothesis_settings(max_examples=100, deadline=None)
+@given(st.lists(json_values | st.just(UNKNOWN_LAYOUT), max_size=3), json_values)
+def test_a_mapping_never_raises(values: list[object], odd: object) -> None:
+    damaged = [{**UNKNOWN_LAYOUT, key: odd} for key in UNKNOWN_LAYOUT]
+    for row in read(lines(*values, *damaged), mapping=MAPPING):
+        assert not isinstance(row, Decision) or row.reason != "reader_failed"
