@@ -172,6 +172,7 @@ DROP_REASONS = (
     "low_quality",
     "wrong_language",
     "not_agent",
+    "failed_outcome",
     "not_retrieved",
     "superseded",
 )
@@ -192,6 +193,11 @@ class MixSettings(_Section):
     )
     reference_tokenizer: str = Field("smollm2", description="Artifact whose tokenizer counts tokens.")
     shard_bytes: Positive = Field(64 * 1024 * 1024, description="Text in one shard, about.")
+    outcome_weights: dict[Literal["success", "recovered", "unknown", "failure"], Share] = Field(
+        {"success": 1.0, "recovered": 1.0, "unknown": 1.0, "failure": 0.0},
+        description="Weight of a trajectory's documents by what became of the episode; 0 drops them (failed_outcome). "
+        "A failure teaches recovery only where a later step recovers.",
+    )
     max_epochs: float = Field(
         4.0, gt=0.0, description="A weight that would repeat a domain more often is reported short."
     )

@@ -60,6 +60,7 @@ def build_report(lake: Lake, versions: Mapping[str, int], night: str) -> dict[st
     pinned = PinnedLake(lake, versions, night)
     entities = pinned.current("api_entities", ["entity_key", "source"])
     trajectories = pinned.current("trajectories", ["source"])
+    links = pinned.read("call_links", ["entity_key"], only_night=True)
     corpus = pinned.read(
         "corpus", ["doc_id", "kind", "domain", "entity_key", "source", "tokens", "split"], only_night=True
     )
@@ -75,6 +76,7 @@ def build_report(lake: Lake, versions: Mapping[str, int], night: str) -> dict[st
     return {
         "entities": pc.count_distinct(entities["entity_key"]).as_py(),
         "entities_in_corpus": len(set(corpus["entity_key"].to_pylist()) - {None}),
+        "entities_with_trajectories": pc.count_distinct(links["entity_key"]).as_py(),
         "entities_by_source": dict(sorted(Counter(entities["source"].to_pylist()).items())),
         "versions": _versions(entities),
         "documents": {kind: _rows(corpus, "kind", kind).num_rows for kind in KINDS},

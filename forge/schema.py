@@ -23,6 +23,7 @@ Kind = Literal["api_doc", "trajectory", "web", "code", "text"]
 Domain = Literal["agent", "code", "text"]
 Split = Literal["train", "held_out"]
 Outcome = Literal["success", "failure", "unknown"]
+DocumentOutcome = Literal["success", "recovered", "unknown", "failure"]
 Role = Literal["system", "user", "assistant", "tool"]
 ItemState = Literal["present", "removed"]
 
@@ -423,13 +424,15 @@ class Text:
 @dataclass(frozen=True, slots=True)
 class Document:
     """One training text. ``entity_key`` is None for what does not describe one API. ``split`` is decided by the group
-    that the text belongs to (entity, task, page), before any model sees it."""
+    that the text belongs to (entity, task, page), before any model sees it. ``outcome`` is that of the episode that a
+    trajectory's text tells, None for other kinds."""
 
     kind: Kind
     form: str
     text: str
     split: Split
     entity_key: str | None = None
+    outcome: DocumentOutcome | None = None
 
     @property
     def doc_id(self) -> str:
@@ -448,6 +451,7 @@ class Document:
             "form": self.form,
             "entity_key": self.entity_key,
             "split": self.split,
+            "outcome": self.outcome,
             "text": self.text,
             "characters": len(self.text),
             "partition_key": partition_key,
@@ -605,6 +609,9 @@ TABLES: Mapping[str, pa.Schema] = {
         episode=_TEXT,
         partition_key=_TEXT,
     ),
+    "call_links": _schema(
+        trajectory_id=_TEXT, tool=_TEXT, entity_key=_TEXT, method=_TEXT, calls=_INT, partition_key=_TEXT
+    ),
     "web_pages": _schema(
         uri=_TEXT,
         title=_TEXT,
@@ -634,6 +641,7 @@ TABLES: Mapping[str, pa.Schema] = {
         form=_TEXT,
         entity_key=_TEXT,
         split=_TEXT,
+        outcome=_TEXT,
         text=_TEXT,
         characters=_INT,
         partition_key=_TEXT,
@@ -678,6 +686,7 @@ TABLES: Mapping[str, pa.Schema] = {
         domain=_TEXT,
         stages=pa.list_(_TEXT),
         split=_TEXT,
+        outcome=_TEXT,
         entity_key=_TEXT,
         source=_TEXT,
         license=_TEXT,

@@ -26,6 +26,7 @@ JOBS = (
     "mine_usages",
     "pair_usages",
     "parse_trajectories",
+    "link_calls",
     "read_texts",
     "render",
     "train_classifier",

@@ -20,6 +20,7 @@ READS = (
     "usages",
     "api_usages",
     "trajectories",
+    "call_links",
     "web_pages",
     "texts",
     "documents",

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from forge.config import Settings
+from forge.config import MixSettings, Settings
 from forge.mixture.eligibility import LICENSE_RANK, license_reason
 from forge.mixture.recipe import STAGES_OF_KIND, domain_weights
 from forge.schema import CHAT_FORM, DOMAIN_OF_KIND
@@ -76,7 +76,7 @@ def _provenance(context: Context) -> DataFrame:
 def _judged(context: Context) -> DataFrame:
     """Every current document with the first reason that drops it, duplicates not yet looked at."""
     corpus = context.settings.corpus
-    documents = context.table("documents", ["doc_id", "kind", "form", "entity_key", "split", "characters"])
+    documents = context.table("documents", ["doc_id", "kind", "form", "entity_key", "split", "outcome", "characters"])
     signals = context.table(
         "signals", ["doc_id", "tokens", "language", "language_score", "quality_failures", "agent_score", "secrets"]
     )
@@ -118,6 +118,7 @@ def _judged(context: Context) -> DataFrame:
             F.col("agent_score"),
             F.lit(""),
         ),
+        "failed_outcome": (_outcome_weight(corpus.mix) == 0.0, F.lit(None), F.col("outcome")),
         "not_retrieved": (is_web & F.col("neighbour_score").isNull(), F.lit(None), F.lit("")),
         # A newer version, or the API itself where this is a mirror's text, stands for the entity.
         "superseded": (
@@ -139,8 +140,15 @@ def _judged(context: Context) -> DataFrame:
         for name in ["not_measured", *order]
     ]
     return joined.withColumn("drop", F.coalesce(*first)).select(
-        "doc_id", "kind", "form", "entity_key", "split", "characters", "source", "item_id", "license", "tokens", "drop"
+        *("doc_id", "kind", "form", "entity_key", "split", "outcome", "characters"),
+        *("source", "item_id", "license", "tokens", "drop"),
     )
+
+
+def _outcome_weight(mix: MixSettings) -> Column:
+    """What the recipe gives a trajectory of this outcome, relative to a success; 1 for other documents."""
+    weights = F.create_map(*[F.lit(word) for pair in sorted(mix.outcome_weights.items()) for word in pair])
+    return F.when(F.col("outcome").isNull(), F.lit(1.0)).otherwise(F.coalesce(weights[F.col("outcome")], F.lit(1.0)))
 
 
 def run(context: Context) -> Mapping[str, Data]:
@@ -191,6 +199,7 @@ def run(context: Context) -> Mapping[str, Data]:
         "form",
         "entity_key",
         "split",
+        "outcome",
         "source",
         "license",
         "tokens",
@@ -215,12 +224,13 @@ def run(context: Context) -> Mapping[str, Data]:
         "domain",
         "stages",
         "split",
+        "outcome",
         "entity_key",
         "source",
         "license",
         "text",
         "tokens",
-        F.when(in_mix, weight_of[F.col("domain")]).otherwise(F.lit(0.0)).alias("weight"),
+        F.when(in_mix, weight_of[F.col("domain")] * _outcome_weight(mix)).otherwise(F.lit(0.0)).alias("weight"),
         F.lit(night).alias("partition_key"),
     )
     return {"decisions": dropped, "corpus": Sharded(rows, max(1, math.ceil(size / mix.shard_bytes)))}

@@ -140,7 +140,7 @@ def run(context: Context) -> Mapping[str, Data]:
     rendered = reduce(DataFrame.union, frames).persist()
     documents = rendered.where("document IS NOT NULL").select("document.*")
     # One row a text. Which entity a shared text is filed under must not depend on the order of arrival.
-    attributes = ["kind", "form", "entity_key", "split"]
+    attributes = ["kind", "form", "entity_key", "split", "outcome"]
     unique = documents.groupBy("doc_id").agg(
         F.min(F.struct(*attributes)).alias("chosen"),
         F.first("text_key").alias("text_key"),  # equal doc_id means equal text: any row will do
@@ -166,7 +166,12 @@ def run(context: Context) -> Mapping[str, Data]:
 
 
 def settings(found: Settings) -> object:
-    return [found.corpus.held_out_share, found.corpus.max_document_characters, forge.apis.render.render_version()]
+    return [
+        found.corpus.held_out_share,
+        found.corpus.max_document_characters,
+        forge.apis.render.render_version(),
+        forge.trajectories.render.render_version(),
+    ]
 
 
 JOB = Job(

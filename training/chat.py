@@ -85,12 +85,13 @@ def prompt_text(tokenizer: Any, tools: Sequence[Mapping[str, Any]], messages: Se
     return _apply(tokenizer, plain_messages(tools, messages), add_generation_prompt=True)
 
 
-def plain_messages(tools: Sequence[Mapping[str, Any]], messages: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Messages of role and text only. Neighbouring system messages at the start become one, with the tools in it."""
+def plain_messages(tools: Sequence[Mapping[str, Any]], messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Messages of role and text only, with ``loss`` where it is false. Neighbouring system messages at the start become
+    one, with the tools in it."""
     own, rest = [], list(messages)
     while rest and rest[0].get("role") == "system":
         own.append(str(rest.pop(0).get("content") or ""))
-    plain = []
+    plain: list[dict[str, Any]] = []
     system = system_text(tools, "\n\n".join(own))
     if system:
         plain.append({"role": "system", "content": system})
@@ -104,7 +105,8 @@ def plain_messages(tools: Sequence[Mapping[str, Any]], messages: Sequence[Mappin
             parts.append(render_calls(calls))
         if message.get("error"):
             parts.append(f"Error: {message['error']}")
-        plain.append({"role": str(role), "content": "\n".join(parts)})
+        silent = {"loss": False} if message.get("loss") is False else {}
+        plain.append({"role": str(role), "content": "\n".join(parts), **silent})
     return plain
 
 
@@ -130,7 +132,7 @@ def _call_of(call: object) -> tuple[str, Mapping[str, Any]]:
     return call["name"], arguments
 
 
-def _apply(tokenizer: Any, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool) -> str:
+def _apply(tokenizer: Any, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool) -> str:
     return str(
         tokenizer.apply_chat_template(
             list(messages),
@@ -141,7 +143,7 @@ def _apply(tokenizer: Any, messages: Sequence[Mapping[str, str]], *, add_generat
     )
 
 
-def segments(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> list[Segment]:
+def segments(tokenizer: Any, messages: Sequence[Mapping[str, Any]]) -> list[Segment]:
     """The rendered conversation cut where the assistant starts and stops writing.
 
     Found by rendering each prefix, so that it holds for any template that only appends; for another one
@@ -161,7 +163,7 @@ def segments(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> list[Segm
         written = after[len(before) :]
         if end and end in written:
             written = written[: written.rindex(end) + len(end)]
-        found += [Segment(whole[position : len(before)], False), Segment(written, True)]
+        found += [Segment(whole[position : len(before)], False), Segment(written, message.get("loss") is not False)]
         position = len(before) + len(written)
     found.append(Segment(whole[position:], False))
     return [segment for segment in found if segment.text]

@@ -19,8 +19,8 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Annotated, Any
 
-from jsonpath_ng.parser import parse as parse_path
 from jsonpath_ng.exceptions import JSONPathError
+from jsonpath_ng.parser import parse as parse_path
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from forge.schema import Outcome, Role, Step, ToolCall, canonical_json

@@ -155,6 +155,7 @@ def test_corpus_refresh_runs_every_job_of_the_corpus_once_in_order(parsed: dict[
         "elect_versions",
         "mine_usages",
         "pair_usages",
+        "link_calls",
         "render",
         "measure",
         "deduplicate",

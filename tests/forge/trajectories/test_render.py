@@ -5,7 +5,8 @@ from dataclasses import replace
 import orjson
 
 from forge.schema import CHAT_FORM, Step, ToolCall, Trajectory
-from forge.trajectories.render import MAX_TOOLS, TRANSCRIPT_FORM, render, render_version, shown_tools
+from forge.trajectories.render import FEEDBACK_FORM, PLAN_FORM, TRANSCRIPT_FORM, render, render_version
+from forge.trajectories.shown_tools import MAX_TOOLS, shown_tools
 
 MAIL = {
     "name": "send_email",
@@ -84,6 +85,75 @@ def test_chat_messages() -> None:
         {"role": "tool", "content": "sent", "tool_call_id": "c1"},
         {"role": "assistant", "content": "Done."},
     ]
+
+
+FAILING = replace(
+    MAILING,
+    steps=(
+        Step("user", "Write to Ann."),
+        Step("assistant", calls=(ToolCall("send_email", {"to": "Ann"}, "c1"),)),
+        Step("tool", '{"error": "to: a list is expected"}', answers="c1"),
+        Step("assistant", thought="A list, then.", calls=(ToolCall("send_email", {"to": ["ann@x.org"]}, "c2"),)),
+        Step("tool", "sent", answers="c2"),
+        Step("assistant", calls=(ToolCall("log", {"what": "sent"}, "c3"),)),
+        Step("tool", "ok", answers="c3"),
+        Step("assistant", "Done."),
+    ),
+)
+
+
+def test_a_plan_has_the_calls_that_succeeded_and_no_observations() -> None:
+    assert texts(FAILING)[PLAN_FORM] == (
+        "Task: Write to Ann.\n\nTools:\n- send_email(cc?: array, to: array): Sends an e-mail.\n\n"
+        "Plan:\n1. A list, then.\n2. log\n\n"
+        'Calls:\nsend_email {"to":["ann@x.org"]}\nlog {"what":"sent"}\n'
+    )
+    assert PLAN_FORM not in texts(MAILING), "one call is no plan"
+    assert PLAN_FORM not in texts(replace(FAILING, outcome="failure"))
+
+
+def test_feedback_shows_the_failed_call_its_error_and_what_corrected_it() -> None:
+    assert texts(FAILING)[FEEDBACK_FORM] == (
+        "Task: Write to Ann.\n\nTools:\n- send_email(cc?: array, to: array): Sends an e-mail.\n\n"
+        'Failed:\nAction: send_email {"to":"Ann"}\n{"error": "to: a list is expected"}\n\n'
+        'Corrected:\nThought: A list, then.\nAction: send_email {"to":["ann@x.org"]}\nsent\n'
+    )
+    assert FEEDBACK_FORM not in texts(MAILING)
+    assert FEEDBACK_FORM not in texts(FAILING, 150), "not one correction fits"
+
+
+def test_at_a_prompt_only_a_command_of_the_same_program_corrects() -> None:
+    def session(*commands: tuple[str, str]) -> dict[str, str]:
+        steps = [Step("user", "Commit.")]
+        for command, answer in commands:
+            steps += [Step("assistant", calls=(ToolCall("shell", {"command": command}),)), Step("tool", answer)]
+        return texts(replace(SHELL, task="Commit.", steps=tuple(steps)))
+
+    wrong = ("git comit", "bash: git: command not found")
+    assert FEEDBACK_FORM not in session(wrong, ("ls", "a"))
+    assert session(wrong, ("git commit", "ok"))[FEEDBACK_FORM] == (
+        "Task: Commit.\n\nFailed:\n$ git comit\nbash: git: command not found\n\nCorrected:\n$ git commit\nok\n"
+    )
+
+
+def test_documents_are_marked_with_what_became_of_the_episode() -> None:
+    def marks(run: Trajectory) -> dict[str, str | None]:
+        return {document.form: document.outcome for document in render(run, 0.0, 10_000)}
+
+    assert set(marks(MAILING).values()) == {"success"}
+    assert set(marks(replace(MAILING, outcome="failure")).values()) == {"failure"}
+    assert set(marks(replace(FAILING, outcome="failure")).values()) == {"recovered"}
+
+
+def test_turns_that_the_source_does_not_train_on_say_so_in_the_chat() -> None:
+    quiet = replace(MAILING, steps=(*MAILING.steps[:-1], Step("assistant", "Done.", loss=False)))
+    messages = orjson.loads(texts(quiet)[CHAT_FORM])["messages"]
+    assert [message.get("loss") for message in messages] == [None, None, None, False]
+
+
+def test_only_the_first_request_of_a_conversation_is_its_task() -> None:
+    talk = replace(MAILING, steps=(*MAILING.steps, Step("user", "Thanks."), Step("assistant", "Bye.")))
+    assert texts(talk)[TRANSCRIPT_FORM].endswith("Assistant: Done.\n\nUser: Thanks.\n\nAssistant: Bye.\n")
 
 
 def test_a_chat_without_a_user_starts_with_the_task() -> None:
