@@ -12,32 +12,34 @@ from forge.trajectories.formats.fields import Record
 RECORD_FORMATS: tuple[str, ...] = (
     # The first that matches reads the record: formats with marks of their own come before those that share their keys.
     "table_rows",
-    # "atif",
-    # "adp",
-    # "swe_agent",
-    # "toolbench",
-    # "tooleval",
-    # "tooltalk",
-    # "seal_tools",
-    # "api_bank",
+    "atif",
+    "adp",
+    "swe_agent",
+    "toolbench",
+    "tooleval",
+    "tooltalk",
+    "seal_tools",
     # "agentdojo",
     # "games",
-    # "fireact",
+    "fireact",
     # "nebius",
     # "openhands",
     # "swe_smith",
     # "tau_bench",
     # "toolace",
-    # "agent_instruct",
-    # "agent_flan",
+    "agent_instruct",
+    "agent_flan",
     # "xlam",
     # "alpaca_calls",
+    "reflexion_memories",
+    "react_notebook",
+    "react_prompts",
     "sharegpt",
     "openai_messages",
 )
-FILE_FORMATS: tuple[str, ...] = ()
+FILE_FORMATS: tuple[str, ...] = ("api_bank",)
 """Formats in which the records of one file make one episode."""
-TEXT_FORMATS: tuple[str, ...] = ()  # "react_text"
+TEXT_FORMATS: tuple[str, ...] = ("api_bank_scenes", "react_text")
 
 NAMES = (*RECORD_FORMATS, *FILE_FORMATS, *TEXT_FORMATS)
 
