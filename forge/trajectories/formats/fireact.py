@@ -1,0 +1,112 @@
+"""FireAct: ReAct as a chat. ``messages`` whose user turns carry "Observation: …" and whose assistant turns are
+"Thought: … Action: search[…]"; and runs, ``{traj, reward, em, f1, gt, pred, prompt}``, with such messages or one text.
+
+The reasoning-only (CoT) and the reflecting variants have the same form: ``finish[…]`` is an action.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from forge.schema import Step
+from forge.trajectories.formats.fields import (
+    Found,
+    Record,
+    UnusableRecordError,
+    content_of,
+    first_request,
+    identifier,
+    number,
+    objects,
+    outcome_of,
+    role_of,
+    text,
+    tools_of,
+    trajectory,
+)
+from forge.trajectories.formats.react_steps import Turn, chat_steps, is_react, labelled, stated_reward, steps_of
+
+_RESULTS = frozenset({"em", "f1", "gt", "pred"})
+_FIRST_TURNS = 4
+_INSTRUCTION = re.compile(r"^### Instruction:\s*\n(.*?)\n+### Response:\s*$", re.MULTILINE | re.DOTALL)
+_QUESTION, _OBSERVATION = "Question:", "Observation:"
+
+
+def matches(record: Record) -> bool:
+    run = record.get("traj")
+    if isinstance(run, (str, list)):
+        return not _RESULTS.isdisjoint(record)
+    turns = record.get("messages")
+    if not isinstance(turns, list):
+        return False
+    said = [turn for turn in turns[:_FIRST_TURNS] if isinstance(turn, dict)]
+    return any(map(_is_text_mode, said)) and not any(
+        turn.get("tool_calls") or turn.get("function_call") for turn in said
+    )
+
+
+def _is_text_mode(turn: Mapping[str, Any]) -> bool:
+    role, content = turn.get("role"), turn.get("content")
+    if not isinstance(content, str):
+        return False
+    return is_react(content) if role == "assistant" else role == "user" and content.startswith(_OBSERVATION)
+
+
+def read(record: Record) -> Iterator[Found]:
+    run = record.get("traj")
+    prompt = record.get("prompt")
+    steps: list[Step] = [Step("system", prompt)] if isinstance(prompt, str) and prompt else []
+    if isinstance(run, str):
+        steps += _text_steps(run)
+    else:
+        turns = objects(run if isinstance(run, list) else record.get("messages"), "messages")
+        examples = objects(prompt, "prompt") if isinstance(prompt, list) and prompt else []
+        steps += chat_steps(_turns([*examples, *turns]))
+    if not any(step.role == "assistant" for step in steps):
+        raise UnusableRecordError("no_steps", "the assistant says nothing")
+    last = next((step.content or "" for step in reversed(steps) if step.role == "tool"), "")
+    given = record.get("reward")
+    reward = float(given) if isinstance(given, bool) else number(given)
+    reward = stated_reward(last) if reward is None else reward
+    yield trajectory(
+        first_request(steps),
+        steps,
+        tools=tools_of(record.get("tools")),
+        outcome=outcome_of(reward),
+        reward=reward,
+        environment=text(record.get("environment")) or "",
+        license=text(record.get("license")) or "",
+        generator=text(record.get("generator")) or text(record.get("model")) or "",
+        episode=identifier(record.get("id")),
+    )
+
+
+def _turns(messages: list[dict[str, Any]]) -> Iterator[Turn]:
+    for turn_number, message in enumerate(messages):
+        role = role_of(message.get("role"), turn_number)
+        content = content_of(message.get("content")) or ""
+        yield Turn(role, _asked(content) if role == "user" else content, _loss(message))
+
+
+def _loss(message: Mapping[str, Any]) -> bool | None:
+    loss = message.get("loss")
+    return loss if isinstance(loss, bool) else None
+
+
+def _asked(content: str) -> str:
+    """A question without its label, which half of the questions have."""
+    return content.removeprefix(_QUESTION).lstrip() if content.startswith(_QUESTION) else content
+
+
+def _text_steps(run: str) -> list[Step]:
+    """A run as one text: Alpaca's instruction and response, or a question, and then the labelled lines."""
+    told, parts = labelled(run)
+    if not parts:
+        raise UnusableRecordError("no_steps", "a run without a labelled line")
+    instruction = _INSTRUCTION.search(told)
+    asked = (instruction[1] if instruction else told).strip()
+    before = told[: instruction.start()].strip() if instruction else ""
+    opening = [Step("system", before)] if before else []
+    return [*opening, *([Step("user", _asked(asked))] if asked else []), *steps_of(parts)]
