@@ -16,16 +16,19 @@ from pydantic import Field, field_validator, model_validator
 
 from forge.config import Settings, SourceSettings, source_options
 from forge.rows import RowFormat, values
-from forge.schema import Decision, Item, Outcome, Trajectory
+from forge.schema import Decision, Item, Outcome, Trajectory, content_hash
 from forge.stored_files import Problem, Size, StoredFile, StoredFilesOptions, list_stored_files
 from forge.text.licenses import spdx_of
 from forge.trajectories.checks import check
+from forge.trajectories.evaluation_sets import denied_by_name, denied_episode, evaluation_sets_version
 from forge.trajectories.formats import registry
 from forge.trajectories.formats.fields import Found, UnusableRecordError
 from forge.trajectories.mapping import RecordMapping, mapped
 
 Container = Literal["jsonl", "json", "parquet", "text"]
 
+EVALUATION_SET = "evaluation_set"
+"""Why an episode that measures models is refused, in the table `decisions`."""
 HEAD_BYTES = 64 * 1024
 """Of a text: what tells its format."""
 MAX_RECORDS_OF_ONE_EPISODE = 10_000
@@ -71,13 +74,18 @@ class TrajectoryFilesOptions(StoredFilesOptions):
 
 def list_items(name: str, source: SourceSettings, settings: Settings) -> Iterator[Item]:
     """The files that the source's globs match."""
-    yield from list_stored_files(name, source, settings, source_options(TrajectoryFilesOptions, name, source))
+    version = evaluation_sets_version()
+    for item in list_stored_files(name, source, settings, source_options(TrajectoryFilesOptions, name, source)):
+        yield replace(item, content_hash=content_hash(item.content_hash, version))
 
 
 def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterator[Trajectory | Decision]:
     """Every episode of a file, and a decision for every record that is none. One record is in memory at a time."""
     file = _File(item, source_options(TrajectoryFilesOptions, item.source, source), settings)
     problem = file.problem()
+    denied = denied_by_name(item, source)
+    if problem is None and denied is not None:
+        problem = Problem("", EVALUATION_SET, denied)
     if problem is not None:
         yield problem.decision(item, _STEP)
         return
@@ -87,11 +95,15 @@ def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterato
             yield replace(found, part=part).decision(item, _STEP)
             continue
         trajectory = _placed(found, place, item, file.options, source)
+        denied = denied_episode(trajectory)
         decision = check(trajectory)
-        if decision is None:
-            yield trajectory
+        part = place or trajectory.episode
+        if denied is not None:
+            yield Problem(part, EVALUATION_SET, denied).decision(item, _STEP)
+        elif decision is not None:
+            yield Problem(part, decision.reason, decision.detail).decision(item, _STEP)
         else:
-            yield Problem(place or trajectory.episode, decision.reason, decision.detail).decision(item, _STEP)
+            yield trajectory
 
 
 def _placed(

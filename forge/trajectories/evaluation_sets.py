@@ -1,0 +1,151 @@
+"""Evaluation sets never train anything: episodes of them are refused by name and by content (DESIGN D10).
+
+By name: the words of a source's name, artifact, paths and files, and of an episode's environment and id. By content:
+
+- a user's turn is a task of a set (``conf/evaluation_sets/<set>.txt``: hashes of normalised texts)
+- the tools are those of a set: at least two of them, and at least half of all that are called or offered; or a single
+  call of one of its tools with at least two arguments, each a parameter of that tool
+
+Content finds what was renamed, rerun with another model, or mixed into a larger set. It cannot find a task told in other
+words with other tools. Documents are compared with BFCL once more, by n-grams and signatures, in `decontaminate`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import yaml
+
+from forge.config import SourceSettings, checkout
+from forge.schema import Item, Trajectory, content_hash, normalised_text
+
+MIN_TASK_WORDS = 5
+"""Shorter turns ("book a flight") are nobody's in particular."""
+MIN_SHARED_TOOLS = 2
+MIN_SHARED_SHARE = 0.5
+_HASH_CHARACTERS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSet:
+    """``names``: as they stand in file and source names, words in lower case. ``tools``: name -> parameters, empty where
+    they are not known. ``tasks``: :func:`task_hash` of what its items ask."""
+
+    name: str
+    names: tuple[str, ...]
+    tools: Mapping[str, frozenset[str]]
+    tasks: frozenset[str]
+
+
+def task_hash(text: str) -> str:
+    """Of the normalised text: case, spacing and punctuation do not matter."""
+    return content_hash(" ".join(re.findall(r"\w+", normalised_text(text))))[:_HASH_CHARACTERS]
+
+
+@lru_cache(maxsize=1)
+def evaluation_sets() -> tuple[EvaluationSet, ...]:
+    """The sets of ``conf/evaluation_sets``."""
+    folder = _folder()
+    stated = yaml.safe_load((folder / "sets.yaml").read_text())
+    found = []
+    for name, entry in sorted(stated.items()):
+        tasks = folder / f"{name}.txt"
+        found.append(
+            EvaluationSet(
+                name,
+                tuple(_words(alias) for alias in entry["names"]),
+                {tool: frozenset(parameters or ()) for tool, parameters in (entry.get("tools") or {}).items()},
+                frozenset(tasks.read_text().split()) if tasks.is_file() else frozenset(),
+            )
+        )
+    return tuple(found)
+
+
+def evaluation_sets_version() -> str:
+    """Hash of all sets: files are read anew when a set is added."""
+    return content_hash(*(file.read_bytes() for file in sorted(_folder().iterdir()) if file.is_file()))
+
+
+def _folder() -> Path:
+    return checkout() / "conf" / "evaluation_sets"
+
+
+def denied_by_name(item: Item, source: SourceSettings) -> str | None:
+    """Why an item belongs to an evaluation set by what it and its source are called; None when it does not."""
+    paths = source.options.get("paths") or ()
+    stated = (item.source, source.artifact or "", item.item_id, *(map(str, paths) if isinstance(paths, list) else ()))
+    return _named(stated)
+
+
+def denied_episode(trajectory: Trajectory) -> str | None:
+    """Why an episode belongs to an evaluation set by what it is called or what it holds; None when it does not."""
+    return _named((trajectory.environment, trajectory.episode)) or _contained(trajectory)
+
+
+def _named(stated: Sequence[str]) -> str | None:
+    pattern, sets = _aliases()
+    for text in stated:
+        found = pattern.search(f" {_words(text)} ") if text else None
+        if found is not None:
+            return f"{text!r} names the evaluation set {sets[found.group()]}"
+    return None
+
+
+@lru_cache(maxsize=1)
+def _aliases() -> tuple[re.Pattern[str], Mapping[str, str]]:
+    sets = {alias: known.name for known in evaluation_sets() for alias in known.names}
+    longest_first = sorted(sets, key=lambda alias: (-len(alias), alias))
+    return re.compile(f"(?<= )(?:{'|'.join(longest_first)})(?= )"), sets
+
+
+def _words(text: str) -> str:
+    """``tau-bench/Results_v2.json`` -> ``tau bench results v2 json``: names are compared word by word."""
+    return " ".join(re.findall(r"[a-z]+\d*|\d+", text.lower()))
+
+
+def _contained(trajectory: Trajectory) -> str | None:
+    asked = [step.content for step in trajectory.steps if step.role == "user" and step.content]
+    hashes = {task_hash(text) for text in {trajectory.task, *asked} if _is_long_enough(text)}
+    offered = {str(tool.get("name")) for tool in trajectory.tools}
+    calls = [call for step in trajectory.steps for call in step.calls]
+    called = {call.name for call in calls}
+    for known in evaluation_sets():
+        if not hashes.isdisjoint(known.tasks):
+            return f"a task of the evaluation set {known.name}"
+        for names in (called, offered):
+            shared = names & known.tools.keys()
+            if len(shared) >= max(MIN_SHARED_TOOLS, MIN_SHARED_SHARE * len(names)):
+                return f"tools of the evaluation set {known.name}: {', '.join(sorted(shared)[:5])}"
+        for call in calls:
+            parameters = known.tools.get(call.name)
+            if parameters and len(called) == 1 and len(call.arguments) >= 2 and parameters.issuperset(call.arguments):
+                return f"a call of the evaluation set {known.name}: {call.name}({', '.join(sorted(call.arguments))})"
+    return None
+
+
+def _is_long_enough(text: str) -> bool:
+    return len(text.split(maxsplit=MIN_TASK_WORDS)) >= MIN_TASK_WORDS
+
+
+def hashes_of(lines: Iterator[str]) -> list[str]:
+    """Sorted distinct hashes of the texts, one a line, that are long enough to be somebody's."""
+    return sorted({task_hash(line) for line in lines if _is_long_enough(line)})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints the hashes of tasks given on standard input, one a line, as ``conf/evaluation_sets/<set>.txt`` holds them."""
+    argparse.ArgumentParser(prog="python -m forge.trajectories.evaluation_sets", description=main.__doc__).parse_args(
+        arguments
+    )
+    sys.stdout.write("".join(f"{found}\n" for found in hashes_of(iter(sys.stdin))))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
