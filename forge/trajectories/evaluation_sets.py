@@ -6,8 +6,8 @@ By name: the words of a source's name, artifact, paths and files, and of an epis
 - the tools are those of a set: at least two of them, and at least half of all that are called or offered; or a single
   call of one of its tools with at least two arguments, each a parameter of that tool
 
-Content finds what was renamed, rerun with another model, or mixed into a larger set. It cannot find a task told in other
-words with other tools. Documents are compared with BFCL once more, by n-grams and signatures, in `decontaminate`.
+Content finds what was renamed, rerun with another model, or mixed into a larger set. It cannot find a task told in
+other words with other tools. Documents are compared with BFCL once more, by n-grams and signatures, in `decontaminate`.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _HASH_CHARACTERS = 16
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSet:
-    """``names``: as they stand in file and source names, words in lower case. ``tools``: name -> parameters, empty where
-    they are not known. ``tasks``: :func:`task_hash` of what its items ask."""
+    """``names``: as they stand in file and source names, words in lower case. ``tools``: name -> parameters, empty
+    where they are not known. ``tasks``: :func:`task_hash` of what its items ask."""
 
     name: str
     names: tuple[str, ...]
@@ -139,7 +139,7 @@ def hashes_of(lines: Iterator[str]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the hashes of tasks given on standard input, one a line, as ``conf/evaluation_sets/<set>.txt`` holds them."""
+    """Prints the hashes of the tasks on standard input, one a line, as ``conf/evaluation_sets/*.txt`` hold them."""
     argparse.ArgumentParser(prog="python -m forge.trajectories.evaluation_sets", description=main.__doc__).parse_args(
         arguments
     )
