@@ -78,6 +78,8 @@ SourceType = Literal[
     "textworld_express",
     "awscli_examples",
     "doctests",
+    "openapi_examples",
+    "botocore_examples",
     "trajectory_files",
     "website",
     "warc",

@@ -5,5 +5,7 @@ READERS = {
     "textworld_express": "forge.trajectories.textworld_express",
     "awscli_examples": "forge.trajectories.awscli_examples",
     "doctests": "forge.trajectories.doctests",
+    "openapi_examples": "forge.trajectories.openapi_examples",
+    "botocore_examples": "forge.trajectories.botocore_examples",
     "trajectory_files": "forge.trajectories.files",
 }
