@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +20,11 @@ MAX_JSON_CHARACTERS = 200_000
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An observation (``observation`` is its step) and the call that it answers."""
+    """An observation and the call that it answers: the steps that they are in, and the call's place in its step."""
 
-    call_step: int
     call: ToolCall
+    call_step: int
+    call_place: int
     observation: int
 
 
@@ -36,15 +38,15 @@ def answers(steps: Sequence[Step]) -> Iterator[Answer]:
     A name counts only where the calls have names. The same name may be used again by a later call. Raises
     :class:`DanglingObservationError` at the first observation without a call.
     """
-    calls: list[tuple[int, ToolCall]] = []
+    calls: list[tuple[ToolCall, int, int]] = []
     answered: list[bool] = []
     oldest = 0
     waiting_by_name: defaultdict[str, deque[int]] = defaultdict(deque)
     for number, step in enumerate(steps):
-        for call in step.calls:
+        for place, call in enumerate(step.calls):
             if call.call_id is not None:
                 waiting_by_name[call.call_id].append(len(calls))
-            calls.append((number, call))
+            calls.append((call, number, place))
             answered.append(False)
         if step.role != "tool":
             continue
@@ -53,18 +55,27 @@ def answers(steps: Sequence[Step]) -> Iterator[Answer]:
                 oldest += 1
             if oldest == len(calls):
                 raise DanglingObservationError(f"step {number} is an observation without a call")
-            place = oldest
+            found = oldest
         else:
             waiting = waiting_by_name.get(step.answers, ())
             if not waiting:
                 told = "was answered before" if step.answers in waiting_by_name else "nobody made before"
                 raise DanglingObservationError(f"step {number} answers call {step.answers!r}, which {told}")
-            place = waiting[0]
-        named = calls[place][1].call_id
-        if named is not None:
-            waiting_by_name[named].popleft()
-        answered[place] = True
-        yield Answer(*calls[place], number)
+            found = waiting[0]
+        name = calls[found][0].call_id
+        if name is not None:
+            waiting_by_name[name].popleft()
+        answered[found] = True
+        yield Answer(*calls[found], number)
+
+
+def answered(steps: Sequence[Step]) -> list[Answer]:
+    """The answers before the first observation without a call."""
+    found: list[Answer] = []
+    with suppress(DanglingObservationError):
+        for answer in answers(steps):
+            found.append(answer)  # noqa: PERF402  list(answers(steps)) would lose those before the error
+    return found
 
 
 def is_error(step: Step) -> bool:
@@ -84,7 +95,7 @@ def is_error(step: Step) -> bool:
     text = (step.content or "").strip()
     if not text:
         return False
-    if text[0] in "{[":
+    if text[0] == "{":
         return _is_error_object(text)
     return _BEGINS_AS_ERROR.match(text, 0, HEAD_CHARACTERS) is not None or _ends_with_traceback(text)
 
@@ -96,7 +107,9 @@ _BEGINS_AS_ERROR = re.compile(
     | (?:Exception:\s*\S)
     | (?i:invalid|unknown|unrecognized|unrecognised|illegal|ill-formed)[ ](?i:action|command|tool|function)\b
     | (?i:nothing[ ]happens)\.?\s*\Z
-    | (?:Could[ ]not[ ]find[ ]\S)
+    | (?:Could[ ]not[ ]find[ ]\S|The[ ]last[ ]page[ ]Searched[ ]was[ ]not[ ]found)
+    | (?:Your[ ]proposed[ ]edit[ ]has[ ]introduced[ ]new[ ]syntax[ ]error)
+    | (?:\([^\n]{0,200}\)[ ]generated[ ]an[ ]exception:)
     | (?:(?:/[\w./-]{1,80}/)?(?:ba|da|z|k|c)?sh:[ ].{0,120}:[ ](?:command[ ])?not[ ]found)
     | (?:\w[\w./-]{0,60}:[ ](?i:command[ ]not[ ]found))
     | (?:\w[\w./-]{0,60}:[ ].{1,200}:[ ](?:No[ ]such[ ]file[ ]or[ ]directory|Permission[ ]denied)\s*\Z)
@@ -134,8 +147,8 @@ def _is_error_object(text: str) -> bool:
     return isinstance(value, dict) and _tells_error(value)
 
 
-_REPR_OF_ERROR = re.compile(r"""\{['"](?:error|exception)['"]:\s*(?P<quote>['"])(?!(?i:none|null)?(?P=quote))""")
-"""A Python dict instead of JSON."""
+_REPR_OF_ERROR = re.compile(r"""\{['"](?:error|exception)['"]:\s*(?P<quote>['"])(?!(?i:none|null)?(?P=quote))[^ ]""")
+"""A Python dict instead of JSON, or JSON of which the rest is lost."""
 
 
 def _tells_error(fields: dict[str, Any]) -> bool:

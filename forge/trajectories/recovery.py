@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from forge.schema import Step, Trajectory
-from forge.trajectories.observations import Answer, DanglingObservationError, answers, is_error
+from forge.trajectories.observations import Answer, answered, is_error
+
+Correction = tuple[int, int, int]
+"""Step of the failed call, step of its observation, step of the correcting call."""
 
 
 def recovers(trajectory: Trajectory) -> bool:
@@ -19,39 +22,33 @@ def recovers(trajectory: Trajectory) -> bool:
     return any(step.role == "tool" and is_error(step) for step in trajectory.steps[: last_act + 1])
 
 
-def corrections(trajectory: Trajectory) -> list[tuple[int, int, int]]:
+def corrections(trajectory: Trajectory) -> list[Correction]:
     """(step of the failed call, step of its observation, step of the correcting call), by observation.
 
     A call fails when its observation tells of an error (:func:`~forge.trajectories.observations.is_error`). The next
     call of the same tool whose observation tells of none corrects it, when it was made after the error was seen; calls
     that fail in between have the same correction.
     """
-    answered = _answered(trajectory.steps)
-    failed = [answer for answer in answered if is_error(trajectory.steps[answer.observation])]
+    return [
+        (answer.call_step, answer.observation, step)
+        for answer, step in corrected(trajectory.steps, answered(trajectory.steps))
+    ]
+
+
+def corrected(steps: Sequence[Step], given: Sequence[Answer]) -> Iterator[tuple[Answer, int]]:
+    """Each failed call that a later step corrects, and that step; ``given`` are the answers in these steps."""
+    failed = [answer for answer in given if is_error(steps[answer.observation])]
     if not failed:
-        return []
+        return
     failures = {answer.observation for answer in failed}
     successes: defaultdict[str, list[int]] = defaultdict(list)
-    for answer in answered:
+    for answer in given:
         if answer.observation not in failures:
             successes[answer.call.name].append(answer.call_step)
-    for steps in successes.values():
-        steps.sort()  # named observations come in any order
-    found: list[tuple[int, int, int]] = []
+    for found in successes.values():
+        found.sort()  # named observations come in any order
     for answer in failed:
         later = successes[answer.call.name]
         place = bisect_right(later, answer.observation)
         if place < len(later):
-            found.append((answer.call_step, answer.observation, later[place]))
-    return found
-
-
-def _answered(steps: Sequence[Step]) -> list[Answer]:
-    """The observations up to the first that answers no call."""
-    found: list[Answer] = []
-    try:
-        for answer in answers(steps):
-            found.append(answer)  # noqa: PERF402  what came before the error counts
-    except DanglingObservationError:
-        pass
-    return found
+            yield answer, later[place]
