@@ -18,10 +18,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.bars import Bar, bar_lines
 from benchmarks.machine import machine, versions
 
 SECTIONS = ("openapi", "botocore", "docstrings", "references")
@@ -199,18 +199,6 @@ _MEASURED: Mapping[str, Callable[[], dict[str, Any]]] = {
 # --- the whole run ------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Bar:
-    name: str
-    value: float
-    limit: float
-    is_minimum: bool = False
-
-    def row(self) -> dict[str, Any]:
-        passed = self.value >= self.limit if self.is_minimum else self.value <= self.limit
-        return {"name": self.name, "value": round(self.value, 4), "limit": self.limit, "passed": passed}
-
-
 def report(measured: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """What the sections measured, beside their peers, as DESIGN section 7 wants it."""
     ours = {name: {**found} for name, found in measured.items() if name != "bare_json"}
@@ -289,8 +277,7 @@ def _table(result: Mapping[str, Any]) -> Iterator[str]:
         yield f"peer {name}: {found['cpu_seconds']:.1f} CPU s"
     for name, value in (*result["ratios"].items(), *result["agreements"].items()):
         yield f"{name}: {value}"
-    for bar in result["bars"]:
-        yield f"{'passed' if bar['passed'] else 'MISSED'}  {bar['name']}: {bar['value']:,} (bar {bar['limit']:,})"
+    yield from bar_lines(result["bars"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

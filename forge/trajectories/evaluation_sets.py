@@ -110,23 +110,38 @@ def _words(text: str) -> str:
 
 
 def _contained(trajectory: Trajectory) -> str | None:
-    asked = [step.content for step in trajectory.steps if step.role == "user" and step.content]
-    hashes = {task_hash(text) for text in {trajectory.task, *asked} if _is_long_enough(text)}
-    offered = {str(tool.get("name")) for tool in trajectory.tools}
+    tasks, sets_of_tool = _contents()
+    asked = {step.content for step in trajectory.steps if step.role == "user" and step.content}
+    for text in (trajectory.task, *sorted(asked)):
+        if _is_long_enough(text) and (known := tasks.get(task_hash(text))) is not None:
+            return f"a task of the evaluation set {known}"
     calls = [call for step in trajectory.steps for call in step.calls]
     called = {call.name for call in calls}
-    for known in evaluation_sets():
-        if not hashes.isdisjoint(known.tasks):
-            return f"a task of the evaluation set {known.name}"
-        for names in (called, offered):
-            shared = names & known.tools.keys()
+    for names in (called, {str(tool.get("name")) for tool in trajectory.tools}):
+        for known_set in {found.name: found for name in names for found in sets_of_tool.get(name, ())}.values():
+            shared = names & known_set.tools.keys()
             if len(shared) >= max(MIN_SHARED_TOOLS, MIN_SHARED_SHARE * len(names)):
-                return f"tools of the evaluation set {known.name}: {', '.join(sorted(shared)[:5])}"
+                return f"tools of the evaluation set {known_set.name}: {', '.join(sorted(shared)[:5])}"
+    if len(called) == 1:
         for call in calls:
-            parameters = known.tools.get(call.name)
-            if parameters and len(called) == 1 and len(call.arguments) >= 2 and parameters.issuperset(call.arguments):
-                return f"a call of the evaluation set {known.name}: {call.name}({', '.join(sorted(call.arguments))})"
+            for known_set in sets_of_tool.get(call.name, ()):
+                if len(call.arguments) >= 2 and known_set.tools[call.name].issuperset(call.arguments):
+                    parameters = ", ".join(sorted(call.arguments))
+                    return f"a call of the evaluation set {known_set.name}: {call.name}({parameters})"
     return None
+
+
+@lru_cache(maxsize=1)
+def _contents() -> tuple[Mapping[str, str], Mapping[str, Sequence[EvaluationSet]]]:
+    """(hash of a task -> its set, name of a tool -> the sets that have it)."""
+    tasks: dict[str, str] = {}
+    tools: dict[str, list[EvaluationSet]] = {}
+    for known in evaluation_sets():
+        for task in known.tasks:
+            tasks.setdefault(task, known.name)
+        for tool in known.tools:
+            tools.setdefault(tool, []).append(known)
+    return tasks, tools
 
 
 def _is_long_enough(text: str) -> bool:

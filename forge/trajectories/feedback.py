@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from forge.schema import Step, Trajectory
 from forge.trajectories.fitting import shortened
-from forge.trajectories.recovery import corrections
+from forge.trajectories.recovery import Correction
 from forge.trajectories.wording import (
     PROMPTS,
     heading,
@@ -20,13 +20,13 @@ from forge.trajectories.wording import (
 MAX_OBSERVATION_CHARACTERS = 1_500
 
 
-def feedback(trajectory: Trajectory, max_characters: int) -> str | None:
+def feedback(trajectory: Trajectory, corrected: Sequence[Correction], max_characters: int) -> str | None:
     """The text, with as many corrections as fit; None when nothing was corrected or not one fits. Several failures that
     one step corrects are shown together. At a prompt, where every command is a call of one tool, only a command with
     the same first word corrects: ``ls`` does not correct ``git comit``."""
     steps = trajectory.steps
     found: dict[int, list[tuple[int, int]]] = {}
-    for failed, observed, right in corrections(trajectory):
+    for failed, observed, right in corrected:
         if _openings(steps[failed]) & _openings(steps[right]):
             found.setdefault(right, []).append((failed, observed))
     if not found:

@@ -81,7 +81,7 @@ def list_items(name: str, source: SourceSettings, settings: Settings) -> Iterato
 
 def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterator[Trajectory | Decision]:
     """Every episode of a file, and a decision for every record that is none. One record is in memory at a time."""
-    file = _File(item, source_options(TrajectoryFilesOptions, item.source, source), settings)
+    file = opened(item, source, settings)
     problem = file.problem()
     denied = denied_by_name(item, source)
     if problem is None and denied is not None:
@@ -106,6 +106,11 @@ def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterato
             yield trajectory
 
 
+def opened(item: Item, source: SourceSettings, settings: Settings) -> TrajectoryFile:
+    """The item's file."""
+    return TrajectoryFile(item, source_options(TrajectoryFilesOptions, item.source, source), settings)
+
+
 def _placed(
     found: Trajectory, place: str, item: Item, options: TrajectoryFilesOptions, source: SourceSettings
 ) -> Trajectory:
@@ -123,7 +128,9 @@ def _placed(
 
 
 @dataclass(frozen=True)
-class _File(StoredFile):
+class TrajectoryFile(StoredFile):
+    """One file of trajectories, to be read as what it is."""
+
     options: TrajectoryFilesOptions
 
     @property

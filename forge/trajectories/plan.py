@@ -6,8 +6,10 @@ the words of its description. Calls that failed and were corrected are not part 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from forge.schema import Step, Trajectory
-from forge.trajectories.recovery import corrections
+from forge.trajectories.recovery import Correction
 from forge.trajectories.shown_tools import shown_tools
 from forge.trajectories.wording import call_text, heading, speaker, tools_text
 
@@ -15,12 +17,12 @@ MIN_CALLS, MAX_CALLS = 2, 20
 MAX_LINE_CHARACTERS = 300
 
 
-def plan(trajectory: Trajectory, max_characters: int) -> str | None:
+def plan(trajectory: Trajectory, corrected: Sequence[Correction], max_characters: int) -> str | None:
     """The text; None for failures, for fewer than :data:`MIN_CALLS` or more than :data:`MAX_CALLS` steps that call,
     for one tool called again and again without a thought, and beyond ``max_characters``."""
     if trajectory.outcome == "failure":
         return None
-    failed = {place for place, _, _ in corrections(trajectory)}
+    failed = {place for place, _, _ in corrected}
     steps = [step for place, step in enumerate(trajectory.steps) if step.calls and place not in failed]
     called = {call.name for step in steps for call in step.calls}
     if not MIN_CALLS <= len(steps) <= MAX_CALLS or (len(called) == 1 and not any(step.thought for step in steps)):

@@ -18,7 +18,7 @@ from forge.trajectories.chat_messages import chat
 from forge.trajectories.feedback import feedback
 from forge.trajectories.fitting import fitted
 from forge.trajectories.plan import plan
-from forge.trajectories.recovery import recovers
+from forge.trajectories.recovery import corrections, recovers
 from forge.trajectories.shown_tools import task_group
 from forge.trajectories.transcript import transcript
 from forge.trajectories.wording import TEMPLATES_FILE
@@ -41,10 +41,11 @@ def render(trajectory: Trajectory, held_out_share: float, max_characters: int) -
     """
     split = split_of(task_group(trajectory), held_out_share)
     outcome = document_outcome(trajectory)
+    corrected = corrections(trajectory)
     for form, text in (
         (TRANSCRIPT_FORM, fitted(trajectory, transcript, max_characters)),
-        (PLAN_FORM, plan(trajectory, max_characters)),
-        (FEEDBACK_FORM, feedback(trajectory, max_characters)),
+        (PLAN_FORM, plan(trajectory, corrected, max_characters)),
+        (FEEDBACK_FORM, feedback(trajectory, corrected, max_characters)),
         (CHAT_FORM, fitted(trajectory, chat, max_characters, needs_action=True)),
     ):
         if text is not None:
