@@ -18,7 +18,6 @@ from forge.trajectories.formats.fields import (
     MAX_NESTING,
     Found,
     Record,
-    content_of,
     identifier,
     objects,
     parsed_json,
@@ -26,7 +25,15 @@ from forge.trajectories.formats.fields import (
     tools_of,
     trajectory,
 )
-from forge.trajectories.formats.react_steps import Turn, chat_steps, code_call, fence_of, labelled, last_request
+from forge.trajectories.formats.react_steps import (
+    Turn,
+    chat_steps,
+    code_call,
+    fence_of,
+    labelled,
+    last_request,
+    words_of,
+)
 
 MAX_LITERAL_CHARACTERS = 20_000
 """Of Python source that is parsed, so that what it may nest is bounded."""
@@ -57,7 +64,7 @@ def read(record: Record) -> Iterator[Found]:
 
 def _turns(turns: list[dict[str, Any]]) -> Iterator[Turn]:
     for turn_number, turn in enumerate(turns):
-        yield Turn(role_of(turn.get("role"), turn_number), content_of(turn.get("content")) or "", loss_of(turn))
+        yield Turn(role_of(turn.get("role"), turn_number), words_of(turn.get("content"), turn_number), loss_of(turn))
 
 
 def _steps_of_turn(said: str) -> list[Step]:

@@ -13,8 +13,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from forge.schema import Step, ToolCall
-from forge.trajectories.formats.fields import Found, Record, content_of, identifier, objects, role_of, trajectory
-from forge.trajectories.formats.react_steps import Turn, assistant_steps, chat_steps, is_react, labelled, last_request
+from forge.trajectories.formats.fields import Found, Record, identifier, objects, role_of, trajectory
+from forge.trajectories.formats.react_steps import (
+    Turn,
+    assistant_steps,
+    chat_steps,
+    is_react,
+    labelled,
+    last_request,
+    words_of,
+)
 
 _ENVIRONMENT = re.compile(r"(os|db|alfworld|webshop|kg|mind2web)_\d+$")
 _FIRST_TURNS = 4
@@ -29,7 +37,7 @@ def matches(record: Record) -> bool:
     return bool(said) and (
         bool(_ENVIRONMENT.match(_name(record)))
         or any("loss" in turn for turn in said)
-        or any(is_react(words) for words in map(_words, said) if words)
+        or any(is_react(words) for words in map(_value, said) if isinstance(words, str))
     )
 
 
@@ -45,17 +53,18 @@ def _name(record: Record) -> str:
 
 def _turns(turns: list[dict[str, Any]]) -> Iterator[Turn]:
     for turn_number, turn in enumerate(turns):
-        yield Turn(role_of(turn.get("from", turn.get("role")), turn_number), _words(turn) or "", loss_of(turn))
+        role = role_of(turn.get("from", turn.get("role")), turn_number)
+        yield Turn(role, words_of(_value(turn), turn_number), loss_of(turn))
 
 
-def _words(turn: Mapping[str, Any]) -> str | None:
-    return content_of(turn.get("value", turn.get("content")))
+def _value(turn: Mapping[str, Any]) -> object:
+    return turn.get("value", turn.get("content"))
 
 
 def loss_of(turn: Mapping[str, Any]) -> bool | None:
     """Whether the set trains on the turn: true or false, also 1 or 0."""
     loss = turn.get("loss")
-    return bool(loss) if isinstance(loss, (bool, int)) else None
+    return bool(loss) if isinstance(loss, int) and loss in (0, 1) else None
 
 
 def turn_steps(said: str) -> list[Step]:

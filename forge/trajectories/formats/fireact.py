@@ -15,7 +15,6 @@ from forge.trajectories.formats.fields import (
     Found,
     Record,
     UnusableRecordError,
-    content_of,
     first_request,
     identifier,
     number,
@@ -26,7 +25,15 @@ from forge.trajectories.formats.fields import (
     tools_of,
     trajectory,
 )
-from forge.trajectories.formats.react_steps import Turn, chat_steps, is_react, labelled, stated_reward, steps_of
+from forge.trajectories.formats.react_steps import (
+    Turn,
+    chat_steps,
+    is_react,
+    labelled,
+    stated_reward,
+    steps_of,
+    words_of,
+)
 
 _RESULTS = frozenset({"em", "f1", "gt", "pred"})
 _FIRST_TURNS = 4
@@ -86,7 +93,7 @@ def read(record: Record) -> Iterator[Found]:
 def _turns(messages: list[dict[str, Any]]) -> Iterator[Turn]:
     for turn_number, message in enumerate(messages):
         role = role_of(message.get("role"), turn_number)
-        content = content_of(message.get("content")) or ""
+        content = words_of(message.get("content"), turn_number)
         yield Turn(role, _asked(content) if role == "user" else content, _loss(message))
 
 

@@ -11,12 +11,13 @@ To think is an action in some environments, which answer "OK."; here it is a tho
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from forge.schema import Role, Step, ToolCall, is_deeper_than
-from forge.trajectories.formats.fields import MAX_NESTING, UnusableRecordError, parsed_json
+from forge.trajectories.formats.fields import MAX_NESTING, UnusableRecordError, content_of, malformed, parsed_json
 
 Kind = Literal["thought", "action", "input", "observation", "answer"]
 
@@ -75,6 +76,17 @@ _FINAL = ("answer", "finish", "finalaction")
 _ACKNOWLEDGED = "OK."
 
 
+def words_of(value: object, turn: int) -> str:
+    """What a message says, empty for nothing. Raises ``malformed_record`` and ``too_deeply_nested`` for a value that
+    has no text and cannot be written as one."""
+    if isinstance(value, (dict, list)) and is_deeper_than(value, MAX_NESTING):
+        raise UnusableRecordError("too_deeply_nested", f"turn {turn}: content of more than {MAX_NESTING} levels")
+    try:
+        return content_of(value) or ""
+    except (TypeError, ValueError) as error:
+        raise malformed(f"turn {turn}: content is no text: {error}") from None
+
+
 def labelled(text: str) -> tuple[str, list[Part]]:
     """(what stands before the first label, the labelled parts)."""
     labels = list(_LABEL.finditer(text))
@@ -121,7 +133,8 @@ def steps_of(parts: Sequence[Part]) -> list[Step]:
     user."""
     steps: list[Step] = []
     thoughts: list[str] = []
-    unanswered = 0
+    awaited = 0
+    was_answered = False
     position = 0
 
     def acted(content: str | None, *calls: ToolCall) -> None:
@@ -147,18 +160,48 @@ def steps_of(parts: Sequence[Part]) -> list[Step]:
                 position += 1
             else:
                 call = call_of_action(text)
+            awaited = 1 if was_answered else awaited + 1
+            was_answered = False
             acted(None, call)
-            unanswered += 1
         elif kind == "observation":
             if thoughts:
                 acted(None)
-            steps.append(Step("tool" if unanswered else "user", text))
-            unanswered -= bool(unanswered)
+            steps.append(Step("tool" if awaited else "user", text))
+            awaited -= bool(awaited)
+            was_answered = True
         else:
             acted(f"Final Answer: {text}" if kind == "answer" else f"Action Input: {text}")
     if thoughts:
         acted(None)
-    return steps
+    return _linked(steps)
+
+
+def _linked(steps: list[Step]) -> list[Step]:
+    """An observation answers the first action since the one before it. Where an action never got an answer (the last
+    of a solved example, the second of a message), order does not tell this: there the calls are numbered."""
+    answers: dict[int, int] = {}  # step of an observation -> its call
+    waiting: deque[int] = deque()
+    calls = 0
+    was_answered = skips = False
+    for number, step in enumerate(steps):
+        if step.role == "tool" and waiting:
+            skips = skips or waiting[0] != len(answers)
+            answers[number] = waiting.popleft()
+            was_answered = True
+        elif step.role == "user" or (step.calls and was_answered):
+            waiting.clear()
+            was_answered = False
+        waiting += range(calls, calls + len(step.calls))
+        calls += len(step.calls)
+    if not skips:
+        return steps
+    names = iter(range(calls))
+    return [
+        replace(step, answers=f"call_{answers[number]}")
+        if number in answers
+        else replace(step, calls=tuple(replace(call, call_id=f"call_{next(names)}") for call in step.calls))
+        for number, step in enumerate(steps)
+    ]
 
 
 def _thinking(action: str) -> str | None:
@@ -268,7 +311,7 @@ def chat_steps(turns: Iterable[Turn], read: Callable[[str], list[Step]] = assist
         else:
             steps.append(Step(turn.role, turn.text or None))
             awaiting = None if turn.role == "user" else awaiting
-    return steps
+    return _linked(steps)
 
 
 def last_request(steps: Sequence[Step]) -> str:
