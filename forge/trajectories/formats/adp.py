@@ -26,6 +26,7 @@ from forge.trajectories.formats.fields import (
     objects,
     text,
 )
+from forge.trajectories.formats.json_records import json_record
 from forge.trajectories.formats.openai_messages import conversation, facts, function_tools
 
 _SHELLS = ("bash", "sh", "shell", "zsh", "console", "terminal")
@@ -47,7 +48,7 @@ def matches(record: Record) -> bool:
 
 
 def read(record: Record) -> Iterator[Found]:
-    yield _episode(record)
+    yield _episode(json_record(record))
 
 
 def write(trajectory: Trajectory) -> dict[str, Any]:

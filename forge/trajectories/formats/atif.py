@@ -28,6 +28,7 @@ from forge.trajectories.formats.fields import (
     objects,
     text,
 )
+from forge.trajectories.formats.json_records import json_record
 from forge.trajectories.formats.openai_messages import conversation, facts, function_tools
 
 Version = Literal["ATIF-v1.7", "ATIF-v1.8"]
@@ -50,7 +51,7 @@ def matches(record: Record) -> bool:
 
 def read(record: Record) -> Iterator[Found]:
     """The document's episode, then those of the subagents that are embedded in it."""
-    yield _episode(record)
+    yield _episode(json_record(record))
     embedded = _subagents(record)
     for place, document in enumerate(embedded):  # the list grows by the subagents of subagents
         part = identifier(document.get("trajectory_id")) or f"subagent_trajectories[{place}]"

@@ -33,6 +33,7 @@ from forge.trajectories.formats.fields import (
     tools_of,
     trajectory,
 )
+from forge.trajectories.formats.json_records import json_record
 
 KEYS = ("messages", "traj")
 _IDS = ("id", "task_id", "instance_id", "conversation_id", "uuid")
@@ -45,7 +46,7 @@ def matches(record: Record) -> bool:
 
 
 def read(record: Record) -> Iterator[Found]:
-    yield _episode(record)
+    yield _episode(json_record(record))
 
 
 def write(trajectory: Trajectory) -> dict[str, Any]:

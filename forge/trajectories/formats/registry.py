@@ -19,25 +19,26 @@ RECORD_FORMATS: tuple[str, ...] = (
     "tooleval",
     "tooltalk",
     "seal_tools",
-    # "agentdojo",
-    # "games",
+    "agentdojo",
+    "games",
     "fireact",
-    # "nebius",
-    # "openhands",
-    # "swe_smith",
-    # "tau_bench",
-    # "toolace",
+    "nebius",
+    "openhands",
+    "openhands_events",
+    "swe_smith",
+    "tau_bench",
+    "toolace",
     "agent_instruct",
     "agent_flan",
-    # "xlam",
-    # "alpaca_calls",
+    "xlam",
+    "alpaca_calls",
     "reflexion_memories",
     "react_notebook",
     "react_prompts",
     "sharegpt",
     "openai_messages",
 )
-FILE_FORMATS: tuple[str, ...] = ("api_bank",)
+FILE_FORMATS: tuple[str, ...] = ("api_bank", "openhands_events")
 """Formats in which the records of one file make one episode."""
 TEXT_FORMATS: tuple[str, ...] = ("api_bank_scenes", "react_text")
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from forge.schema import Step, ToolCall, Trajectory
+from forge.schema import Step, ToolCall, Trajectory, trajectory_from_row
 from forge.trajectories.checks import check
 from forge.trajectories.formats import adp, atif, openai_messages, registry, remainder
 from forge.trajectories.formats.fields import UnusableRecordError
@@ -136,7 +136,7 @@ def sample_files() -> list[Path]:
 
 
 def records_of(path: Path) -> list[Any]:
-    """All values that may be records: of lines, of a list, of an object of objects, of Parquet; none for other files."""
+    """All values that may be records: of lines, of a list, of an object of objects, of Parquet."""
     if path.suffix == ".parquet":
         return list(pq.read_table(path).to_pylist())
     if path.suffix not in {".json", ".jsonl", ".traj"}:
@@ -186,6 +186,7 @@ def compared(records: int | None) -> tuple[Counter[str], Counter[str], Counter[s
         for source, episode in episodes_of(path, records):
             count[source] += 1
             kept[source] += check(episode) is None
+            wanted = trajectory_from_row(replace(episode, source="", item_id="").row(""))
             for name, (write, _) in FORMATS.items():
                 if name == "atif 1.7":
                     continue
@@ -193,7 +194,7 @@ def compared(records: int | None) -> tuple[Counter[str], Counter[str], Counter[s
                 place = f"{path.name}: {source} as {name}"
                 assert registry.format_of_record(document) == name, place
                 (found,) = registry.module_of(name).read(document)
-                assert found == replace(episode, source="", item_id=""), place
+                assert found == wanted, place
                 carried = document.get("extra") or document.get("details") or document
                 with_remainder[name] += remainder.KEY in carried
     return count, with_remainder, kept
