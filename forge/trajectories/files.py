@@ -7,6 +7,7 @@ The format of each record is told by its keys unless the source names one. Recor
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -89,21 +90,34 @@ def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterato
     if problem is not None:
         yield problem.decision(item, _STEP)
         return
+    episodes_at: Counter[str] = Counter()
     for place, found in file.episodes():
         if isinstance(found, Problem):
             part = "#".join(part for part in (place, found.part) if part)
             yield replace(found, part=part).decision(item, _STEP)
             continue
-        trajectory = _placed(found, place, item, file.options, source)
+        episodes_at[place] += 1
+        name = found.episode or _numbered(place, episodes_at[place])
+        trajectory = _placed(found, name, item, file.options, source)
+        problem = _judged(trajectory)
+        yield trajectory if problem is None else replace(problem, part=place or name).decision(item, _STEP)
+
+
+def _numbered(place: str, number: int) -> str:
+    """The name of an episode without an id: its record's place; of a record that holds several, also its number."""
+    return place if place and number == 1 else f"{place}.{number}" if place else str(number)
+
+
+def _judged(trajectory: Trajectory) -> Problem | None:
+    """Why an episode cannot be used, if it cannot."""
+    try:
         denied = denied_episode(trajectory)
-        decision = check(trajectory)
-        part = place or trajectory.episode
         if denied is not None:
-            yield Problem(part, EVALUATION_SET, denied).decision(item, _STEP)
-        elif decision is not None:
-            yield Problem(part, decision.reason, decision.detail).decision(item, _STEP)
-        else:
-            yield trajectory
+            return Problem("", EVALUATION_SET, denied)
+        decision = check(trajectory)
+    except Exception as error:  # noqa: BLE001  one episode must not cost the file its others
+        return Problem("", "reader_failed", f"{type(error).__name__}: {error}"[:300])
+    return None if decision is None else Problem("", decision.reason, decision.detail)
 
 
 def opened(item: Item, source: SourceSettings, settings: Settings) -> TrajectoryFile:
@@ -112,7 +126,7 @@ def opened(item: Item, source: SourceSettings, settings: Settings) -> Trajectory
 
 
 def _placed(
-    found: Trajectory, place: str, item: Item, options: TrajectoryFilesOptions, source: SourceSettings
+    found: Trajectory, episode: str, item: Item, options: TrajectoryFilesOptions, source: SourceSettings
 ) -> Trajectory:
     outcome = options.outcome if found.outcome == "unknown" and options.outcome is not None else found.outcome
     return replace(
@@ -123,7 +137,7 @@ def _placed(
         environment=found.environment or options.environment,
         generator=found.generator or options.generator,
         outcome=outcome,
-        episode=found.episode or place,
+        episode=episode,
     )
 
 
@@ -179,7 +193,7 @@ class TrajectoryFile(StoredFile):
 
     def _of_text(self) -> Iterator[Found]:
         stream = _Text(self.chunks())
-        text = io.TextIOWrapper(io.BufferedReader(stream, HEAD_BYTES), encoding="utf-8", errors="replace")
+        text = io.TextIOWrapper(io.BufferedReader(stream, HEAD_BYTES), encoding="utf-8-sig", errors="replace")
         head = text.read(HEAD_BYTES)
         if not head.strip():
             yield stream.problem or Problem("", "empty_file")
@@ -190,7 +204,7 @@ class TrajectoryFile(StoredFile):
                 "", "unknown_format", f"a text in none of: {', '.join(registry.TEXT_FORMATS)}"
             )
             return
-        yield from registry.module_of(name).read_text(_lines(head, text, self.options.max_row_bytes))
+        yield from _guarded(registry.module_of(name).read_text(_lines(head, text, self.options.max_row_bytes)))
         if stream.problem is not None:
             yield stream.problem
 
@@ -236,11 +250,8 @@ def _as_one(name: str, first: tuple[str, Any], rest: Iterator[Any]) -> Iterator[
     if next(rest, None) is not None:
         yield "", Problem("", "oversized", f"more than {MAX_RECORDS_OF_ONE_EPISODE:,} records in a file that is one")
         return
-    try:
-        for found in registry.module_of(name).read_file(records):
-            yield "", found
-    except UnusableRecordError as error:
-        yield "", Problem("", error.reason, str(error))
+    for found in _guarded(registry.module_of(name).read_file(records)):
+        yield "", found
 
 
 def _of_value(value: tuple[str, Any] | Problem, read: Callable[[Any], Iterator[Found]]) -> Iterator[tuple[str, Found]]:
@@ -248,13 +259,18 @@ def _of_value(value: tuple[str, Any] | Problem, read: Callable[[Any], Iterator[F
         yield "", value
         return
     place, record = value
+    for found in _guarded(read(record)):
+        yield place, found
+
+
+def _guarded(found: Iterator[Found]) -> Iterator[Found]:
+    """What a format gives; what it raises is the problem that ends one record, never the file."""
     try:
-        for found in read(record):
-            yield place, found
+        yield from found
     except UnusableRecordError as error:
-        yield place, Problem("", error.reason, str(error))
-    except Exception as error:  # noqa: BLE001  one record must not cost the file its other records
-        yield place, Problem("", "reader_failed", f"{type(error).__name__}: {error}"[:300])
+        yield Problem("", error.reason, str(error))
+    except Exception as error:  # noqa: BLE001  see above
+        yield Problem("", "reader_failed", f"{type(error).__name__}: {error}"[:300])
 
 
 def _read_record(record: Any, name: str) -> Iterator[Found]:
@@ -270,18 +286,15 @@ def _read_record(record: Any, name: str) -> Iterator[Found]:
 def _entries(record: Any) -> Iterator[Found]:
     if not isinstance(record, dict):
         raise UnusableRecordError("not_an_object", f"a record is a {type(record).__name__}")
-    known = {key: registry.format_of_record(entry) for key, entry in record.items()}
-    if not any(known.values()):
+    known = [(key, entry, registry.format_of_record(entry)) for key, entry in record.items()]
+    if not any(name for _, _, name in known):
         raise UnusableRecordError("unknown_format", f"keys: {', '.join(sorted(map(str, record))[:20])}"[:500])
-    for key, name in known.items():
+    for key, entry, name in known:
         if name is None:
             yield Problem(str(key), "unknown_format", "an entry in no format that is known")
             continue
-        try:
-            for found in registry.module_of(name).read(record[key]):
-                if isinstance(found, Problem):
-                    yield replace(found, part="#".join(part for part in (str(key), found.part) if part))
-                else:
-                    yield found if found.episode else replace(found, episode=str(key))
-        except UnusableRecordError as error:
-            yield Problem(str(key), error.reason, str(error))
+        for found in _guarded(registry.module_of(name).read(entry)):
+            if isinstance(found, Problem):
+                yield replace(found, part="#".join(part for part in (str(key), found.part) if part))
+            else:
+                yield found if found.episode else replace(found, episode=str(key))

@@ -34,6 +34,8 @@ RecordReader = Callable[[Record], Iterator[Found]]
 
 OUTCOMES: tuple[Outcome, ...] = ("success", "failure", "unknown")  # a tuple: what a record holds may not be hashable
 
+_BLOCK_KEYS = frozenset({"type", "text", "content", "annotations", "cache_control"})
+"""Of a block of text in a message; a list of objects with other keys is data."""
 _SPEAKERS: Mapping[Role, tuple[str, ...]] = {
     "system": ("system", "developer"),
     "user": ("user", "human"),
@@ -133,14 +135,23 @@ def outcome_of(success: object) -> Outcome:
 
 
 def content_of(value: object) -> str | None:
-    """A turn's text: a string, or the text blocks of a list; other values as JSON."""
+    """A turn's text: a string, or the text blocks of a list; other values as JSON. Raises for what is no JSON."""
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, list) and all(isinstance(block, dict) for block in value):
+    if isinstance(value, list) and all(isinstance(block, dict) and _BLOCK_KEYS.issuperset(block) for block in value):
         texts = [block.get("text", block.get("content")) for block in value]
         if all(isinstance(text, str) for text in texts):
             return "\n".join(texts)
-    return canonical_json(value)
+    return json_text(value)
+
+
+def json_text(value: object) -> str:
+    """A value as canonical JSON. Raises ``malformed_record`` for bytes, integers beyond 64 bits, lone surrogates and
+    what is nested too deeply."""
+    try:
+        return canonical_json(value)
+    except TypeError as error:
+        raise malformed(f"no JSON value: {error}") from None
 
 
 def parsed_json(value: str | bytes | None) -> Any:
@@ -158,7 +169,7 @@ def arguments_of(value: object, where: str) -> dict[str, Any]:
         return {}
     found = parsed_json(value) if isinstance(value, str) else value
     if not isinstance(found, dict):
-        given = value if isinstance(value, str) else canonical_json(value)
+        given = value if isinstance(value, str) else json_text(value)
         raise UnusableRecordError("malformed_arguments", f"{where}: arguments are no JSON object: {given[:100]!r}")
     if is_deeper_than(found, MAX_NESTING):
         raise UnusableRecordError("too_deeply_nested", f"{where}: arguments of more than {MAX_NESTING} levels")
@@ -166,8 +177,8 @@ def arguments_of(value: object, where: str) -> dict[str, Any]:
 
 
 def call_of(call: object, turn: int) -> ToolCall:
-    """A call as ``{name, arguments | parameters, id?}``, also inside ``function``; arguments as an object or as its JSON
-    text."""
+    """A call as ``{name, arguments | parameters, id?}``, also inside ``function``; arguments as an object or as its
+    JSON text."""
     if not isinstance(call, dict):
         raise malformed(f"turn {turn}: a tool call is no object")
     function = call["function"] if isinstance(call.get("function"), dict) else call
