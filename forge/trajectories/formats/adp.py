@@ -4,6 +4,9 @@
 Read and written. Actions that follow each other are one turn when the later ones describe nothing. Observations that
 follow actions answer them, in order unless they name a ``tool_call_id``; others are what the user or the environment
 says by itself. ``details`` carries what ADP has no field for.
+
+What is written names a ``tool_call_id`` where the source has ids and only for calls that are answered, as those
+versions of ADP demand that have the field; the published sets are older and have none.
 """
 
 from __future__ import annotations

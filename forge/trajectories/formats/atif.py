@@ -140,8 +140,8 @@ def _is_generated(call: Record) -> bool:
 
 
 def _loss(step: Record) -> bool | None:
-    """Nobody may train on a step that was copied from another trajectory as context."""
-    if step.get("is_copied_context") is True:
+    """Nobody may train on what an agent did before, where the step is a copy of it for context."""
+    if step.get("is_copied_context") is True and step.get("source") == "agent":
         return False
     stated = _object(step.get("extra")).get("loss")
     return stated if isinstance(stated, bool) else None
