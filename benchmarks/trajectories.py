@@ -73,14 +73,6 @@ class _Texts:
         return {"documents": self.count, "documents_sha256": self._digest.hexdigest()}
 
 
-def _import_formats() -> None:
-    """Before the clock starts: modules are loaded once in the life of a worker."""
-    from forge.trajectories.formats import registry
-
-    for name in registry.NAMES:
-        registry.module_of(name)
-
-
 def _ours(samples: Path, name: str) -> dict[str, Any]:
     from forge.config import load_settings
     from forge.schema import Trajectory
@@ -91,7 +83,6 @@ def _ours(samples: Path, name: str) -> dict[str, Any]:
     items = list(list_items("benchmark", source, settings))
     texts = _Texts()
     episodes = steps = rejected = 0
-    _import_formats()
     started = time.process_time()
     for item in items:
         for found in read_item(item, source, settings):
@@ -202,7 +193,6 @@ def _peer(samples: Path, name: str) -> dict[str, Any]:
     episodes = steps = rejected = 0
     with tempfile.TemporaryDirectory() as folder:
         read, checked = Path(folder, "read.jsonl"), Path(folder, "checked.jsonl")
-        _import_formats()
         started = time.process_time()
         with read.open("w") as lines:
             for item in items:

@@ -280,7 +280,9 @@ def _read_record(record: Any, name: str) -> Iterator[Found]:
         if not name:
             yield from _entries(record)
             return
-    yield from registry.module_of(name).read(record)
+    elif not isinstance(record, dict):
+        raise UnusableRecordError("not_an_object", f"a record is a {type(record).__name__}")
+    yield from registry.read_record(record, name)
 
 
 def _entries(record: Any) -> Iterator[Found]:
@@ -293,7 +295,7 @@ def _entries(record: Any) -> Iterator[Found]:
         if name is None:
             yield Problem(str(key), "unknown_format", "an entry in no format that is known")
             continue
-        for found in _guarded(registry.module_of(name).read(entry)):
+        for found in _guarded(registry.read_record(entry, name)):
             if isinstance(found, Problem):
                 yield replace(found, part="#".join(part for part in (str(key), found.part) if part))
             else:

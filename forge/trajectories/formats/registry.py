@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
-import importlib
-from functools import cache
+from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
-from forge.trajectories.formats.fields import Record
+from forge.trajectories.formats import (
+    adp,
+    agent_flan,
+    agent_instruct,
+    agentdojo,
+    alpaca_calls,
+    api_bank,
+    api_bank_scenes,
+    atif,
+    fireact,
+    games,
+    nebius,
+    openai_messages,
+    openhands,
+    openhands_events,
+    react_notebook,
+    react_prompts,
+    react_text,
+    reflexion_memories,
+    seal_tools,
+    sharegpt,
+    swe_agent,
+    swe_smith,
+    table_rows,
+    tau_bench,
+    toolace,
+    toolbench,
+    tooleval,
+    tooltalk,
+    xlam,
+)
+from forge.trajectories.formats.fields import Found, Record
 
 RECORD_FORMATS: tuple[str, ...] = (
     # The first that matches reads the record: formats with marks of their own come before those that share their keys.
@@ -38,31 +68,76 @@ RECORD_FORMATS: tuple[str, ...] = (
     "sharegpt",
     "openai_messages",
 )
+ARRAY_FORMATS: tuple[str, ...] = ("agentdojo",)
+"""Formats whose records may be arrays."""
 FILE_FORMATS: tuple[str, ...] = ("api_bank", "openhands_events")
 """Formats in which the records of one file make one episode."""
 TEXT_FORMATS: tuple[str, ...] = ("api_bank_scenes", "react_text")
+NAMES: tuple[str, ...] = tuple(dict.fromkeys((*RECORD_FORMATS, *FILE_FORMATS, *TEXT_FORMATS)))
 
-NAMES = (*RECORD_FORMATS, *FILE_FORMATS, *TEXT_FORMATS)
+# Imported by name, not looked up: a job's fingerprint counts the code that its imports reach.
+_MODULES: Mapping[str, ModuleType] = {
+    module.__name__.rpartition(".")[2]: module
+    for module in (
+        adp,
+        agent_flan,
+        agent_instruct,
+        agentdojo,
+        alpaca_calls,
+        api_bank,
+        api_bank_scenes,
+        atif,
+        fireact,
+        games,
+        nebius,
+        openai_messages,
+        openhands,
+        openhands_events,
+        react_notebook,
+        react_prompts,
+        react_text,
+        reflexion_memories,
+        seal_tools,
+        sharegpt,
+        swe_agent,
+        swe_smith,
+        table_rows,
+        tau_bench,
+        toolace,
+        toolbench,
+        tooleval,
+        tooltalk,
+        xlam,
+    )
+}
 
 
-@cache
 def module_of(name: str) -> ModuleType:
     """The module that reads a format."""
-    return importlib.import_module(f"forge.trajectories.formats.{name}")
+    return _MODULES[name]
 
 
 def format_of_record(record: Any) -> str | None:
     """The name of the record's format; None when no format knows it."""
+    if isinstance(record, list):
+        return next((name for name in ARRAY_FORMATS if _MODULES[name].matches_array(record)), None)
     if not isinstance(record, dict):
         return None
-    return next((name for name in RECORD_FORMATS if module_of(name).matches(record)), None)
+    return next((name for name in RECORD_FORMATS if _MODULES[name].matches(record)), None)
+
+
+def read_record(record: Any, name: str) -> Iterator[Found]:
+    """The episodes of a record in a format. Raises what that format raises."""
+    module = _MODULES[name]
+    found: Iterator[Found] = module.read_episode_array(record) if isinstance(record, list) else module.read(record)
+    return found
 
 
 def format_of_file(first: Record) -> str | None:
     """The name of the format of a file with such a first record, if it is one whose records belong together."""
-    return next((name for name in FILE_FORMATS if module_of(name).matches_first(first)), None)
+    return next((name for name in FILE_FORMATS if _MODULES[name].matches_first(first)), None)
 
 
 def format_of_text(head: str) -> str | None:
     """The name of the format of a text that begins so; None when no format knows it."""
-    return next((name for name in TEXT_FORMATS if module_of(name).matches_text(head)), None)
+    return next((name for name in TEXT_FORMATS if _MODULES[name].matches_text(head)), None)
