@@ -19,7 +19,7 @@ _TYPE_WORDS = {bool: "boolean", int: "integer", float: "number", str: "string", 
 
 class ArgumentsChecker:
     """Checks arguments against a tool's parameters, which are a plain schema
-    (:func:`forge.trajectories.generator.tasks.plain_schema`)."""
+    (:mod:`forge.trajectories.generator.schemas`)."""
 
     def __init__(self, parameters: Mapping[str, Any]) -> None:
         self._parameters = parameters

@@ -64,8 +64,8 @@ class _Tool:
 
     @property
     def identity_schema(self) -> Mapping[str, Any]:
-        schema = in_order(self.entity.parameters).get(self.operation.identity or "")
-        return schema if isinstance(schema, Mapping) else {"type": "string"}
+        found: Mapping[str, Any] = in_order(self.entity.parameters)[self.operation.identity or ""]
+        return found
 
 
 class MockServer:
@@ -310,17 +310,17 @@ def _body(tool: _Tool) -> Mapping[str, Mapping[str, Any]]:
     """The properties of the object that a result describes."""
     schema = tool.entity.returns
     if tool.operation.action == "list":
-        return _properties(_items(schema))
+        return in_order(_items(schema))
     wrapper = _wrapper(tool)
-    return _properties(schema if wrapper is None else in_order(schema)[wrapper])
+    return in_order(schema if wrapper is None else in_order(schema)[wrapper])
 
 
 def _wrapper(tool: _Tool) -> str | None:
     """The property of a result that holds the object: ``{"Table": {"TableName": ...}}``. None: the result is it."""
-    properties = _properties(tool.entity.returns)
+    properties = in_order(tool.entity.returns)
     if not {fold(tool.operation.identity or "id"), "id"}.isdisjoint(map(fold, properties)):
         return None
-    inner = [name for name, node in properties.items() if _properties(node)]
+    inner = [name for name, node in properties.items() if in_order(node)]
     noun = fold(tool.operation.noun)
     named = [name for name in inner if noun and noun in fold(name)]
     return named[0] if named else inner[0] if len(inner) == len(properties) == 1 else None
@@ -329,13 +329,9 @@ def _wrapper(tool: _Tool) -> str | None:
 def _items(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """What a result lists, as a schema."""
     place = list_property(schema)
-    items = schema.get("items") if place == "" else in_order(schema).get(place or "", {}).get("items")
-    return items if isinstance(items, Mapping) else {}
-
-
-def _properties(schema: Any) -> dict[str, Mapping[str, Any]]:
-    found = in_order(schema) if isinstance(schema, Mapping) else {}
-    return {name: node for name, node in found.items() if isinstance(node, Mapping)}
+    listing = schema if place == "" else in_order(schema).get(place or "", {})
+    found: Mapping[str, Any] = listing.get("items", {})
+    return found
 
 
 def _error_name(entity: ApiEntity, status: int) -> str:

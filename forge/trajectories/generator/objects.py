@@ -63,13 +63,12 @@ def is_word(value: Any) -> bool:
 def new_identifier(schema: Mapping[str, Any], name: str, seed: str) -> Any:
     """An identifier as the schema has them: never its example, which would be the same for every object."""
     random_number = random.Random(content_hash(seed, "identifier", name))
-    listed = schema.get("enum")
-    if isinstance(listed, list) and listed:
-        return random_number.choice(listed)
+    if "enum" in schema:
+        return random_number.choice(schema["enum"])
     if type_of(schema) not in {"string", "integer"}:
         schema = {"type": "string"}
-    pattern = schema.get("pattern")
-    if isinstance(pattern, str) and _PLAIN_PATTERN.fullmatch(pattern):
+    pattern = str(schema.get("pattern", ""))
+    if _PLAIN_PATTERN.fullmatch(pattern):
         return _ANY_PART.sub(lambda _: _word(random_number), pattern.removeprefix("^").removesuffix("$"))
     plain = {key: schema[key] for key in _OF_IDENTIFIERS if key in schema}
     made = scalar(plain, name, random_number)

@@ -80,12 +80,12 @@ def by_name(entity: ApiEntity) -> Operation:
 
 
 def operation_of(entity: ApiEntity) -> Operation:
-    """By the name, the parameters and the shape of the result."""
+    """By the name, the parameters and the shape of the result, which are plain schemas
+    (:mod:`forge.trajectories.generator.schemas`)."""
     found = by_name(entity)
     kind = ecosystem(entity)
     properties = in_order(entity.parameters)
-    stated = entity.parameters.get("required")
-    required = set(stated) if isinstance(stated, list) else set()
+    required = set(entity.parameters.get("required", ()))
     identity: str | None = None
     owners: tuple[str, ...] = ()
     if kind == "http":
@@ -99,7 +99,9 @@ def operation_of(entity: ApiEntity) -> Operation:
             places = [name for name in scalars if "x-in" not in properties[name]]
             identity, owners = (places[-1], tuple(places[:-1])) if places else (None, ())
         else:
-            identity = _naming(found.noun, scalars)
+            # put_policy(policy=...) states the policy, get_policy(policy=...) names it.
+            ends = [end for end in _OF_A_NOUN if end or found.action in {"get", "delete"}]
+            identity = _naming(found.noun, scalars, ends)
     action = found.action
     if action in {"get", "list"} and identity is None:
         place = list_property(entity.returns)
@@ -167,11 +169,11 @@ def _is_scalar(schema: Mapping[str, Any]) -> bool:
     return kind in {"string", "integer"} or (kind is None and "properties" not in schema)
 
 
-def _naming(noun: str, names: Iterable[str]) -> str | None:
+def _naming(noun: str, names: Iterable[str], ends: Sequence[str]) -> str | None:
     """The parameter that names an object called so."""
     folded = {fold(name): name for name in reversed(list(names))}
     tail = noun.rpartition("_")[2]
-    wanted = [fold(owner) + end for owner in (noun, tail) if owner for end in _OF_A_NOUN] + list(_OF_ANYTHING)
+    wanted = [fold(owner) + end for owner in (noun, tail) if owner for end in ends] + list(_OF_ANYTHING)
     return next((folded[name] for name in wanted if name in folded), None)
 
 
@@ -180,10 +182,6 @@ def list_property(schema: Mapping[str, Any]) -> str | None:
     itself is a list, None where nothing is."""
     if schema.get("type") == "array":
         return ""
-    arrays = {
-        name: node["items"] if isinstance(node.get("items"), Mapping) else {}
-        for name, node in in_order(schema).items()
-        if isinstance(node, Mapping) and node.get("type") == "array"
-    }
+    arrays = {name: node.get("items", {}) for name, node in in_order(schema).items() if node.get("type") == "array"}
     ranked = sorted(arrays, key=lambda name: 0 if "properties" in arrays[name] else 1)
     return ranked[0] if ranked else None

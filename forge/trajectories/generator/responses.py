@@ -1,4 +1,4 @@
-"""Values that a schema allows, the same for the same seed: what the mock answers with.
+"""Values that a plain schema allows, the same for the same seed: what the mock answers with.
 
 Stated examples, defaults and enumerated values go before made ones; made ones look like what the property is called.
 """
@@ -19,6 +19,7 @@ MAX_VALUES = 30
 """Values of one response; what is required may come beyond them, up to four times as many."""
 _MAX_PROPERTIES = 40
 _MAX_ENTRIES = 2
+_MAX_CHARACTERS = 1000
 _MOST_ENTRIES = 8  # where the schema asks for many
 _WORDS = (
     *("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "harbor", "iris", "juniper", "kestrel", "lagoon"),
@@ -80,13 +81,11 @@ class Values:
             value = schema.get(stated)
             if value is not None and has_type(value, schema):
                 return value
-        listed = schema.get("enum")
-        if isinstance(listed, list) and listed:
-            return random_number.choice(listed)
+        if "enum" in schema:
+            return random_number.choice(schema["enum"])
         for choice in ("oneOf", "anyOf", "allOf"):
-            parts = schema.get(choice)
-            if isinstance(parts, list) and parts and isinstance(parts[0], Mapping) and depth < MAX_DEPTH:
-                return self.of(parts[0], name, depth + 1, above)
+            if choice in schema and depth < MAX_DEPTH:
+                return self.of(schema[choice][0], name, depth + 1, above)
         kind = type_of(schema)
         if kind == "object":
             return self.object(schema, depth, above=place)
@@ -97,13 +96,12 @@ class Values:
     def _array(
         self, schema: Mapping[str, Any], name: str, depth: int, place: str, random_number: random.Random
     ) -> list[Any]:
-        items = schema.get("items")
-        if not isinstance(items, Mapping) or not items or depth >= MAX_DEPTH or self._left <= 0:
+        items = schema.get("items", {})
+        least = min(schema.get("minItems", 0), _MOST_ENTRIES)
+        count = max(least, min(random_number.randint(1, _MAX_ENTRIES), schema.get("maxItems", _MOST_ENTRIES)))
+        if not items or not self._has_room(depth, is_required=least > 0):
             return []
-        least = min(_whole(schema.get("minItems"), 1), _MOST_ENTRIES)
-        count = max(least, random_number.randint(1, _MAX_ENTRIES))
-        most = _whole(schema.get("maxItems"), _MOST_ENTRIES)
-        return [self.of(items, singular(name), depth + 1, f"{place}/{number}") for number in range(min(count, most))]
+        return [self.of(items, singular(name), depth + 1, f"{place}/{number}") for number in range(count)]
 
     def object(
         self,
@@ -115,9 +113,8 @@ class Values:
         """Required properties, and others as long as there is room, flat ones first, but for those that lead to a
         further page. ``known`` gives the values of some: what the response is about."""
         properties = in_order(schema)
-        stated = schema.get("required")
-        required = set(stated) if isinstance(stated, list) else set()
-        nodes = {name: node for name, node in properties.items() if isinstance(node, Mapping) and _is_read(node)}
+        required = set(schema.get("required", ()))
+        nodes = {name: node for name, node in properties.items() if "writeOnly" not in node}
         found: dict[str, Any] = {}
         for name in sorted(list(nodes)[:_MAX_PROPERTIES], key=lambda name: type_of(nodes[name]) in {"object", "array"}):
             value = known(name, nodes[name])
@@ -139,9 +136,9 @@ def type_of(schema: Mapping[str, Any]) -> str:
     """The first type that is not null; "object" or "array" where only their keywords stand; else "string"."""
     kind = schema.get("type")
     if isinstance(kind, list):
-        kind = next((part for part in kind if part != "null"), None)
-    if isinstance(kind, str):
-        return kind
+        return str(next(part for part in kind if part != "null"))
+    if kind is not None:
+        return str(kind)
     return "object" if "properties" in schema else "array" if "items" in schema else "string"
 
 
@@ -165,8 +162,8 @@ def scalar(schema: Mapping[str, Any], name: str, random_number: random.Random) -
     if kind == "null":
         return None
     text = _text(schema, fold(name), random_number)
-    least, most = min(_whole(schema.get("minLength"), 0), 1000), _whole(schema.get("maxLength"), 1000)
-    return (text + "x" * (least - len(text)))[: max(most, 0)]
+    least, most = min(schema.get("minLength", 0), _MAX_CHARACTERS), schema.get("maxLength", _MAX_CHARACTERS)
+    return (text + "x" * (least - len(text)))[:most]
 
 
 def _number(schema: Mapping[str, Any], name: str, kind: str, random_number: random.Random) -> int | float:
@@ -177,11 +174,10 @@ def _number(schema: Mapping[str, Any], name: str, kind: str, random_number: rand
     else:
         low = 1_000 if folded.endswith("id") else 1
         high = 9_999 if folded.endswith("id") else 100
-    least, most = _bound(schema.get("minimum")), _bound(schema.get("maximum"))
-    if least is not None:
-        low, high = least, max(high, least)
-    if most is not None:
-        low, high = min(low, most), most
+    if "minimum" in schema:
+        low, high = schema["minimum"], max(high, schema["minimum"])
+    if "maximum" in schema:
+        low, high = min(low, schema["maximum"]), schema["maximum"]
     if kind == "integer":
         return random_number.randint(round(low), max(round(low), round(high)))
     return round(random_number.uniform(low, high), 2)
@@ -191,7 +187,7 @@ def _text(schema: Mapping[str, Any], folded: str, random_number: random.Random) 
     moment = _FIRST_MOMENT + timedelta(seconds=random_number.randrange(365 * 86_400))
     words = [random_number.choice(_WORDS) for _ in range(4)]
     hexadecimal = f"{random_number.getrandbits(128):032x}"
-    stated = str(schema.get("format") or "").lower()
+    stated = str(schema.get("format", "")).lower()
     if stated in {"date-time", "google-datetime", "timestamp"} or folded.endswith(
         ("timestamp", "createdat", "updatedat")
     ):
@@ -211,20 +207,7 @@ def _text(schema: Mapping[str, Any], folded: str, random_number: random.Random) 
     if folded.endswith("arn"):
         return f"arn:aws:mock:us-east-1:123456789012:{words[0]}/{hexadecimal[:8]}"
     if folded.endswith(HEXADECIMAL):
-        return hexadecimal[: min(max(12, _whole(schema.get("minLength"), 12)), 32)]
+        return hexadecimal[: min(max(12, schema.get("minLength", 12)), 32)]
     if folded.endswith(("description", "message", "summary", "text", "comment", "body", "reason")):
         return f"{words[0].capitalize()} {words[1]} {words[2]} {words[3]}."
     return f"{words[0]}-{words[1]}"
-
-
-def _bound(value: Any) -> float | None:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return value if is_number and abs(value) < 1e18 else None
-
-
-def _is_read(schema: Mapping[str, Any]) -> bool:
-    return schema.get("writeOnly") is not True
-
-
-def _whole(value: Any, default: int) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else default

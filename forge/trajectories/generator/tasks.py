@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from forge.apis.calls import api_of
@@ -17,13 +17,13 @@ from forge.apis.forms import schema_for_calls
 from forge.apis.invocations import function_name
 from forge.apis.reference import told_parameters
 from forge.schema import ApiEntity, canonical_json, content_hash
-from forge.text.markup import cut, first_sentence
+from forge.text.markup import first_sentence
 from forge.trajectories.generator.operations import by_name
+from forge.trajectories.generator.schemas import plain_schema, told_schema
 
 MAX_TOOL_CHARACTERS = 12_000
 _MAX_NAME_CHARACTERS = 64
 _CALLABLE = frozenset({"operation", "tool"})
-_TYPES = frozenset({"string", "integer", "number", "boolean", "object", "array", "null"})
 _NO_NAME = re.compile(r"[^A-Za-z0-9_-]+")
 
 
@@ -98,10 +98,11 @@ def _sets_of_service(entities: Sequence[ApiEntity], max_operations: int, seed: i
 
 
 def tools_of(entities: Sequence[ApiEntity]) -> dict[str, tuple[ApiEntity, dict[str, Any]]]:
-    """Name -> operation and function description (name, description, parameters). An operation whose interface is too
-    long even without its nested parts is left out."""
+    """Name -> operation, its schemas plain, and function description (name, description, parameters). An operation
+    whose interface is too long even without its nested parts is left out."""
     found: dict[str, tuple[ApiEntity, dict[str, Any]]] = {}
-    for entity in entities:
+    for stated in entities:
+        entity = replace(stated, parameters=plain_schema(stated.parameters), returns=plain_schema(stated.returns))
         name = _tool_name(entity)
         if name in found:
             name = f"{name[: _MAX_NAME_CHARACTERS - 9]}_{content_hash(entity.entity_key)[:8]}"
@@ -122,62 +123,9 @@ def _tool_name(entity: ApiEntity) -> str:
 def _tool(entity: ApiEntity, name: str) -> dict[str, Any] | None:
     description = first_sentence(entity.summary or entity.description, 400)
     for depth in (3, 2, 1):
-        parameters = {"type": "object", **plain_schema(schema_for_calls(told_parameters(entity.parameters), depth))}
-        parameters.setdefault("properties", {})
+        parameters = told_schema(plain_schema(schema_for_calls(told_parameters(entity.parameters), depth)))
+        parameters = {**parameters, "type": "object", "properties": parameters.get("properties", {})}
         tool = {"name": name, "description": description, "parameters": parameters}
         if len(canonical_json(tool)) <= MAX_TOOL_CHARACTERS:
             return tool
     return None
-
-
-def plain_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A schema of the keywords that endpoints and validators agree on, each well formed: nothing refers elsewhere, no
-    regular expression is run, ``nullable`` is a type. A pattern becomes part of the description."""
-    kinds = schema.get("type")
-    told = [
-        kind for kind in (kinds if isinstance(kinds, list) else [kinds]) if isinstance(kind, str) and kind in _TYPES
-    ]
-    if told and schema.get("nullable") is True and "null" not in told:
-        told.append("null")
-    result: dict[str, Any] = {"type": told[0] if len(told) == 1 else told} if told else {}
-    description = schema.get("description")
-    pattern = schema.get("pattern")
-    words = [description if isinstance(description, str) else ""]
-    words += [f"(pattern: {cut(pattern, 200)})"] if isinstance(pattern, str) and pattern else []
-    if text := " ".join(word for word in words if word):
-        result["description"] = text
-    listed = schema.get("enum")
-    if isinstance(listed, list) and listed:
-        result["enum"] = [*listed, None] if "null" in told and None not in listed else listed
-    for keyword in ("default", "const"):
-        if schema.get(keyword) is not None:
-            result[keyword] = schema[keyword]
-    if isinstance(schema.get("format"), str):
-        result["format"] = schema["format"]
-    for keyword in ("minimum", "maximum"):
-        if _is_number(schema.get(keyword)):
-            result[keyword] = schema[keyword]
-    for keyword in ("minLength", "maxLength", "minItems", "maxItems"):
-        if isinstance(schema.get(keyword), int) and _is_number(schema[keyword]) and schema[keyword] >= 0:
-            result[keyword] = schema[keyword]
-    properties = schema.get("properties")
-    if isinstance(properties, Mapping):
-        result["properties"] = {
-            name: plain_schema(node) for name, node in properties.items() if isinstance(node, Mapping)
-        }
-        stated = schema.get("required")
-        required = [name for name in (stated if isinstance(stated, list) else []) if name in result["properties"]]
-        if required:
-            result["required"] = required
-    for keyword in ("items", "additionalProperties"):
-        if isinstance(schema.get(keyword), Mapping):
-            result[keyword] = plain_schema(schema[keyword])
-    for keyword in ("anyOf", "oneOf", "allOf"):
-        parts = schema.get(keyword)
-        if isinstance(parts, list) and parts and all(isinstance(part, Mapping) for part in parts):
-            result[keyword] = [plain_schema(part) for part in parts]
-    return result
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300

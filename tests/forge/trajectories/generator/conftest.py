@@ -47,6 +47,11 @@ def calling(*calls: tuple[str, str]) -> bytes:
     return completion({"content": None, "tool_calls": listed}, "tool_calls")
 
 
+def error(status: int, **headers: str) -> Answer:
+    """A refusal that repeats the caller's key."""
+    return reply(b'{"error": {"message": "not now, secret-key"}}', status, **headers)
+
+
 def endless(handler: _Handler) -> None:
     """A body without a stated length that does not end before the caller hangs up."""
     handler.send_response(200)
@@ -68,8 +73,8 @@ def hanging(handler: _Handler) -> None:
 
 @dataclass
 class Endpoint:
-    """``faults`` answer the first requests, one each; then the rules do. ``answered`` counts what the rules answered, by
-    the request's body; ``mistakes``: the first call of each tool has an argument of the wrong type."""
+    """``faults`` answer the first requests, one each; then the rules do. ``answered`` counts what the rules answered,
+    by the request's body; ``mistakes``: the first call of each tool has an argument of the wrong type."""
 
     port: int = 0
     faults: list[Answer] = field(default_factory=list)
@@ -129,7 +134,7 @@ def thought_of(body: Mapping[str, Any], mistakes: bool = False) -> bytes:
 
 
 def _plan(prompt: str) -> bytes:
-    tools = json.loads(next(line for line in prompt.splitlines() if line.startswith('  [{"name"') or line.startswith('[{"name"')))
+    tools = json.loads(next(line for line in prompt.splitlines() if line.startswith('[{"name"')))
     known = re.search(r"^[\w ]+: (\{.*\})$", prompt, re.MULTILINE)
     names = [tool["name"] for tool in _in_order(tools)]
     values = json.loads(known.group(1)) if known else {}
@@ -139,6 +144,7 @@ def _plan(prompt: str) -> bytes:
 
 def _in_order(tools: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Created first, deleted last."""
+
     def place(tool: dict[str, Any]) -> tuple[int, str]:
         verb = tool["name"].split("_")[0]
         return (_ORDER.index(verb) if verb in _ORDER else 1, tool["name"])

@@ -24,6 +24,7 @@ from tests.forge.trajectories.generator.conftest import (
     calling,
     completion,
     endless,
+    error,
     hanging,
     reply,
 )
@@ -124,10 +125,6 @@ def test_the_request_that_is_sent(endpoint: Endpoint, tmp_path: Path) -> None:
 # --- an endpoint that misbehaves --------------------------------------------------------------------------------------
 
 
-def error(status: int, **headers: str) -> Answer:
-    return reply(b'{"error": {"message": "not now, secret-key"}}', status, **headers)
-
-
 def test_retry_after_is_waited_for(endpoint: Endpoint, tmp_path: Path) -> None:
     endpoint.faults = [error(429, Retry_After="1")]
     started = time.monotonic()
@@ -183,7 +180,9 @@ def test_a_timeout_is_tried_again(endpoint: Endpoint, tmp_path: Path) -> None:
     assert (report.trajectories, report.requests) == (1, 8)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'{"choices": []}', b'{"choices": [{"message": 3}]}', b"\xff"])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"null", b'{"choices": []}', b'{"choices": [{"message": 3}]}', b"\xff"]
+)
 def test_an_answer_that_is_no_completion_is_paid_and_asked_for_again(
     endpoint: Endpoint, tmp_path: Path, body: bytes
 ) -> None:
