@@ -2,7 +2,7 @@
 
 By name: the words of a source's name, artifact, paths and files, and of an episode's environment and id. By content:
 
-- a user's turn is a task of a set (``conf/evaluation_sets/<set>.txt``: hashes of normalised texts)
+- a turn of the user or a system prompt is one of a set's (``conf/evaluation_sets/<set>.txt``: hashes of texts)
 - the tools are those of a set: at least two of them, and at least half of all that are called or offered; or a single
   call of one of its tools with at least two arguments, each a parameter of that tool
 
@@ -25,11 +25,12 @@ import yaml
 from forge.config import SourceSettings, checkout
 from forge.schema import Item, Trajectory, content_hash, normalised_text
 
-MIN_TASK_WORDS = 5
-"""Shorter turns ("book a flight") are nobody's in particular."""
+MIN_TASK_WORDS = 8
+"""Shorter turns ("Thank you for your help!") are nobody's in particular."""
 MIN_SHARED_TOOLS = 2
 MIN_SHARED_SHARE = 0.5
 _HASH_CHARACTERS = 16
+_GIVEN = ("system", "user")  # what an episode is given; a set's policy is as much its own as its questions
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +112,8 @@ def _words(text: str) -> str:
 
 def _contained(trajectory: Trajectory) -> str | None:
     tasks, sets_of_tool = _contents()
-    asked = {step.content for step in trajectory.steps if step.role == "user" and step.content}
-    for text in (trajectory.task, *sorted(asked)):
+    said = {step.content for step in trajectory.steps if step.role in _GIVEN and step.content}
+    for text in (trajectory.task, *sorted(said)):
         if _is_long_enough(text) and (known := tasks.get(task_hash(text))) is not None:
             return f"a task of the evaluation set {known}"
     calls = [call for step in trajectory.steps for call in step.calls]
