@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from forge.schema import Step, ToolCall, Trajectory
+from forge.schema import Step, ToolCall, Trajectory, canonical_json, table_of
 from forge.trajectories import checks
 from forge.trajectories.checks import check
 
@@ -34,12 +35,32 @@ def test_a_good_episode_passes() -> None:
 def test_no_steps_and_no_action() -> None:
     assert reason(episode()) == "no_steps"
     assert reason(episode(Step("user", "hi"), Step("assistant", "hello"))) == "no_action"
+    assert reason(episode(Step("user", "hi"))) == "no_action"
+    offered = [{"name": "f", "parameters": {}}]
+    assert check(episode(Step("user", "hi"), Step("assistant", "hello"), tools=offered)) is None, "when not to call"
+    assert reason(episode(Step("user", "hi"), tools=offered)) == "empty_episode"
+    assert check(episode(act("f"), tools=offered)) is None
+    declined = Step("assistant", "I'm sorry, but I can't assist with that.")
+    assert reason(episode(Step("user", "hi"), declined, tools=offered)) == "refusal"
+
+
+def test_what_is_said() -> None:
+    rules = " ".join(f"rule{number}" for number in range(80))
+    assert reason(episode(Step("system", rules), act(), Step("assistant", rules))) == "leaked_system_prompt"
+    assert reason(episode(act(), Step("tool", "1"), Step("assistant", '{"name": "look", "argum'))) == "truncated_json"
+
+
+def test_failed_episodes_are_kept() -> None:
+    failed = episode(act(), Step("tool", "Error: no"), Step("assistant", "It did not work."))
+    assert check(replace(failed, outcome="failure", reward=0.0)) is None
 
 
 def test_observations_need_a_call() -> None:
     assert reason(episode(Step("tool", "?"), act())) == "dangling_observation"
     assert reason(episode(act(), Step("tool", "1"), Step("tool", "2"))) == "dangling_observation"
     assert reason(episode(act(call_id="a"), Step("tool", "1", answers="b"))) == "dangling_observation"
+    assert reason(episode(act(call_id="a"), *[Step("tool", "1", answers="a")] * 2)) == "dangling_observation"
+    assert reason(episode(Step("tool", "1", answers="a"), act(call_id="a"))) == "dangling_observation"
     two = Step("assistant", calls=(ToolCall("f", {}, "a"), ToolCall("f", {}, "b")))
     assert check(episode(two, Step("tool", "2", answers="b"), Step("tool", "1", answers="a"))) is None
 
@@ -57,6 +78,24 @@ def test_loops_of_any_short_period() -> None:
 def test_oversized() -> None:
     assert reason(episode(*[act(), Step("tool", "x")] * checks.MAX_STEPS)) == "oversized"
     assert reason(episode(act(), Step("tool", "x" * (checks.MAX_CHARACTERS + 1)))) == "oversized"
+    assert reason(episode(act(text="x" * (checks.MAX_CHARACTERS + 1)))) == "oversized"
+    assert reason(episode(act("f"), tools=[{"name": "f", "description": "x" * checks.MAX_CHARACTERS}])) == "oversized"
+
+
+@pytest.mark.parametrize(
+    "trajectory",
+    [
+        episode(act(text="\ud800")),
+        episode(act(n=2**70)),
+        episode(act("\ud800")),
+        episode(act(), Step("tool", "\ud800")),
+        episode(act(call_id="\ud800")),
+        replace(episode(act()), task="\ud800"),
+        episode(act("f"), tools=[{"name": "f", "parameters": {"minimum": 2**70}}]),
+    ],
+)
+def test_what_no_table_can_hold(trajectory: Trajectory) -> None:
+    assert reason(trajectory) == "malformed_record"
 
 
 def schema(properties: Any, **more: Any) -> list[dict[str, Any]]:
@@ -68,41 +107,105 @@ def test_arguments_against_the_schema() -> None:
     assert check(episode(act("f", n=1), tools=tools)) is None
     assert reason(episode(act("f", n="one"), tools=tools)) == "call_schema_mismatch"
     assert reason(episode(act("f"), tools=tools)) == "call_schema_mismatch"
-    assert check(episode(act("g", anything=1), tools=tools)) is None, "a tool without a schema is not checked"
+    without_schema = [*tools, {"name": "g", "description": "free"}]
+    assert check(episode(act("g", anything=1), tools=without_schema)) is None, "a tool without a schema is not checked"
+    assert check(episode(act("f", n="one"), tools=[*tools, *schema({"n": {"type": "string"}})])) is None, "either tool"
 
 
-@pytest.mark.parametrize(
-    "parameters",
-    [
-        {"$ref": "http://192.0.2.1/schema.json"},
-        {"$ref": "file:///etc/passwd"},
-        {"$ref": "#"},
-        {"type": "dict"},
-        {"properties": {"n": {"pattern": "(a+)+$"}}},
-        {"$ref": "#/$defs/d0", "$defs": {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(40)}},
-        {"properties": 3},
-    ],
-)
-def test_hostile_schemas_cost_no_time_and_reject_nothing(parameters: dict[str, Any]) -> None:
-    started = time.monotonic()
-    assert check(episode(act("f", n="a" * 40 + "!"), tools=[{"name": "f", "parameters": parameters}])) is None
-    assert time.monotonic() - started < 2
+def test_tools_that_are_not_listed() -> None:
+    tools = schema({})
+    seen, failed = Step("tool", "a room"), Step("tool", "Error: no such tool")
+    assert reason(episode(act("g"), tools=tools)) == "unknown_tool"
+    assert check(episode(act("g"))) is None, "nothing is listed"
+    assert reason(episode(act("g"), tools=[{"name": ["g"]}, {}])) == "unknown_tool"
+    assert check(episode(act("g"), seen, tools=tools)) is None, "the environment knows it"
+    assert reason(episode(act("g"), failed, tools=tools)) == "unknown_tool"
+    assert check(episode(act("g"), failed, act("f"), seen, tools=tools)) is None, "recovered"
+    assert reason(episode(act("f"), seen, act("g"), failed, tools=tools)) == "unknown_tool"
+    assert reason(episode(act("g"), failed, act("f"), failed, tools=tools)) == "unknown_tool"
+    assert check(episode(act("f"), seen, act("Finish"), tools=tools)) is None
+    assert check(episode(act("f"), seen, act("final_answer"), tools=tools)) is None
+    (placeholder,) = checks.PLACEHOLDER_TOOLS
+    assert reason(episode(act(placeholder), failed, act("f"), seen, tools=tools)) == "unknown_tool"
 
 
-keywords = st.sampled_from(["type", "properties", "items", "n", "$ref", "allOf", "minimum"])
+def test_a_wrong_call_that_is_refused_and_corrected_teaches() -> None:
+    tools = schema({"n": {"type": "integer"}})
+    wrong, refused, right = act("f", n="one"), Step("tool", "Error: n is no integer"), act("f", n=1)
+    assert check(episode(wrong, refused, right, Step("tool", "ok"), tools=tools)) is None
+    assert reason(episode(wrong, refused, tools=tools)) == "call_schema_mismatch"
+    assert reason(episode(wrong, Step("tool", "ok"), right, Step("tool", "ok"), tools=tools)) == "call_schema_mismatch"
+    assert reason(episode(wrong, refused, right, refused, tools=tools)) == "call_schema_mismatch"
+
+
+def test_the_order_of_reasons() -> None:
+    wrong = act("f", "a", n="one")
+    twice = [Step("tool", "1", answers="a")] * 2
+    assert reason(episode(wrong, *twice, tools=schema({"n": {"type": "integer"}}))) == "dangling_observation"
+
+
+def test_steps_of_a_typical_episode_are_checked_fast() -> None:
+    tools = [
+        {
+            "name": f"tool{number}",
+            "description": "Does something that takes a sentence to describe, with care. " * 3,
+            "parameters": {
+                "type": "object",
+                "properties": {name: {"type": "string", "description": "What it is. " * 4} for name in "abcde"},
+                "required": ["a"],
+            },
+        }
+        for number in range(10)
+    ]
+    turns = [
+        step
+        for number in range(4)
+        for step in (
+            Step("assistant", "I will look. " * 10, calls=(ToolCall(f"tool{number}", {"a": "x" * 50}, str(number)),)),
+            Step(
+                "tool",
+                canonical_json({"rows": [{"id": row, "name": "n" * 20} for row in range(20)]}),
+                answers=str(number),
+            ),
+        )
+    ]
+    prompt = " ".join(f"word{number % 97}" for number in range(500))
+    typical = episode(Step("system", prompt), *turns, Step("assistant", "Done. " * 40), tools=tools)
+    assert check(typical) is None
+    started = time.process_time()
+    for _ in range(300):
+        check(typical)
+    assert 300 * len(typical.steps) / (time.process_time() - started) > 20_000
+
+
 values = st.recursive(
-    st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=4),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keywords, inner, max_size=3),
+    st.none() | st.booleans() | st.integers(-9, 2**70) | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["type", "n", "$ref"]), inner, max_size=3)
+    ),
     max_leaves=10,
 )
+texts = st.none() | st.text(max_size=8) | st.sampled_from(["Error: no", '{"a": ', "\ud800"])
+names = st.sampled_from(["f", "g", "finish", ""])
+ids = st.sampled_from([None, "a", "b"])
+calls = st.builds(ToolCall, names, st.dictionaries(st.text(max_size=3), values, max_size=3), ids)
+steps = st.builds(
+    Step,
+    role=st.sampled_from(["system", "user", "assistant", "tool"]),
+    content=texts,
+    thought=texts,
+    calls=st.lists(calls, max_size=2),
+    answers=ids,
+    error=texts,
+)
 
 
-@hypothesis_settings(max_examples=150, deadline=None)
-@given(st.dictionaries(st.text(max_size=3), values, max_size=3), values)
-def test_check_never_raises(arguments: dict[str, Any], parameters: Any) -> None:
-    check(
-        episode(
-            act("f", **{f"k{key}": value for key, value in arguments.items()}),
-            tools=[{"name": "f", "parameters": parameters}],
-        )
-    )
+@hypothesis_settings(max_examples=200, deadline=None)
+@given(
+    st.lists(steps, max_size=8),
+    st.lists(st.fixed_dictionaries({"name": names | values}, optional={"parameters": values}), max_size=3),
+)
+def test_check_never_raises_and_what_it_passes_is_a_row(steps: list[Step], tools: list[dict[str, Any]]) -> None:
+    trajectory = episode(*steps, tools=tools)
+    if check(trajectory) is None:
+        assert table_of("trajectories", [trajectory.row("night")]).num_rows == 1
