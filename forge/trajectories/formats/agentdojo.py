@@ -8,6 +8,7 @@ was obeyed: such a run is no success, whatever its utility.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from forge.schema import Step, ToolCall, Trajectory
@@ -98,5 +99,6 @@ def _episode(record: Record) -> Trajectory:
 
 def _call(call: object, place: int) -> ToolCall:
     if isinstance(call, dict) and isinstance(call.get("function"), str):
-        call = {"name": call["function"], "arguments": call.get("args"), "id": call.get("id") or None}
-    return call_of(call, place)
+        call = {"name": call["function"], "arguments": call.get("args"), "id": call.get("id")}
+    made = call_of(call, place)
+    return replace(made, call_id=made.call_id or None)

@@ -64,6 +64,8 @@ def parsed_calls(said: str, tools: Sequence[Mapping[str, Any]]) -> tuple[str, li
         around.append(said[place:start])
         calls.append(ToolCall(name, _typed(arguments, schemas.get(name))))
         place = end
+    if not calls:
+        return said, []
     around.append(said[place:])
     return "\n".join(part.strip() for part in around if part.strip()), calls
 

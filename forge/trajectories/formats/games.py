@@ -75,7 +75,8 @@ def _seen(observation: str, source: Mapping[str, Any]) -> str:
     valid = source.get("valid_actions")
     if not isinstance(valid, list) or not valid or not all(isinstance(action, str) for action in valid):
         return observation
-    return f"{observation}\n\nValid actions: {', '.join(valid)}"
+    offered = f"Valid actions: {', '.join(valid)}"
+    return f"{observation}\n\n{offered}" if observation else offered
 
 
 def _outcome(record: Record, environment: str, score: float | None) -> Outcome:

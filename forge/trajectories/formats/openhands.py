@@ -14,7 +14,6 @@ from forge.trajectories.formats.fields import (
     MAX_NESTING,
     Found,
     Record,
-    content_of,
     identifier,
     objects,
     outcome_of,
@@ -82,9 +81,11 @@ def _tools(value: object) -> tuple[Mapping[str, Any], ...]:
 
 
 def _writes_a_call(turn: object) -> bool:
-    return (
-        isinstance(turn, dict) and turn.get("role") == "assistant" and OPEN in (content_of(turn.get("content")) or "")
-    )
+    if not isinstance(turn, dict) or turn.get("role") != "assistant":
+        return False
+    content = turn.get("content")
+    blocks = content if isinstance(content, list) else [{"text": content}]
+    return any(OPEN in (text(block.get("text")) or "") for block in blocks if isinstance(block, dict))
 
 
 def _turns(record: Record) -> object:
