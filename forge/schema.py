@@ -283,8 +283,8 @@ class Step:
 class Trajectory:
     """One episode of an agent in an environment. ``tools`` are JSON Schema function descriptions (name, description,
     parameters). ``generator`` says what produced the actions: "ground_truth", "simulator_gold", "human", a model; it,
-    ``environment`` and ``license`` are empty where nobody states them. ``episode`` names the record inside the item: its
-    own id, else its number."""
+    ``environment`` and ``license`` are empty where nobody states them. ``episode`` names the record inside the item:
+    its own id, else its number."""
 
     task: str
     tools: Sequence[Mapping[str, Any]]
@@ -425,7 +425,8 @@ class Text:
 class Document:
     """One training text. ``entity_key`` is None for what does not describe one API. ``split`` is decided by the group
     that the text belongs to (entity, task, page), before any model sees it. ``outcome`` is that of the episode that a
-    trajectory's text tells, None for other kinds."""
+    trajectory's text tells, None for other kinds. ``identity`` is what makes two texts the same where their words are
+    not the measure: episodes that differ in ids and times only."""
 
     kind: Kind
     form: str
@@ -433,6 +434,7 @@ class Document:
     split: Split
     entity_key: str | None = None
     outcome: DocumentOutcome | None = None
+    identity: str | None = None
 
     @property
     def doc_id(self) -> str:
@@ -441,7 +443,8 @@ class Document:
 
     @property
     def text_key(self) -> str:
-        return content_hash(normalised_text(self.text))
+        """Equal for exact duplicates (`deduplicate`): of one form, the same ``identity``, or else the same words."""
+        return content_hash(normalised_text(self.text) if self.identity is None else f"{self.form} {self.identity}")
 
     def row(self, partition_key: str) -> dict[str, Any]:
         return {

@@ -17,6 +17,7 @@ from forge.schema import CHAT_FORM, Document, DocumentOutcome, Trajectory, conte
 from forge.trajectories.chat_messages import chat
 from forge.trajectories.feedback import feedback
 from forge.trajectories.fitting import fitted
+from forge.trajectories.identity import normalised_key
 from forge.trajectories.plan import plan
 from forge.trajectories.recovery import corrections, recovers
 from forge.trajectories.shown_tools import task_group
@@ -42,6 +43,7 @@ def render(trajectory: Trajectory, held_out_share: float, max_characters: int) -
     split = split_of(task_group(trajectory), held_out_share)
     outcome = document_outcome(trajectory)
     corrected = corrections(trajectory)
+    identity = normalised_key(trajectory)
     for form, text in (
         (TRANSCRIPT_FORM, fitted(trajectory, transcript, max_characters)),
         (PLAN_FORM, plan(trajectory, corrected, max_characters)),
@@ -51,7 +53,7 @@ def render(trajectory: Trajectory, held_out_share: float, max_characters: int) -
         if text is not None:
             # A correction teaches the same whatever became of the episode.
             shown = "recovered" if form == FEEDBACK_FORM and outcome == "failure" else outcome
-            yield Document(kind="trajectory", form=form, text=text, split=split, outcome=shown)
+            yield Document(kind="trajectory", form=form, text=text, split=split, outcome=shown, identity=identity)
 
 
 def document_outcome(trajectory: Trajectory) -> DocumentOutcome:

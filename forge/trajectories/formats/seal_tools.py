@@ -37,7 +37,7 @@ def read(record: Record) -> Iterator[Found]:
         _call(call, ",".join(of_call) if all(uses[name] == 1 for name in of_call) else "", number)
         for number, (call, of_call) in enumerate(zip(calls, names, strict=True))
     ]
-    steps = [Step("user", query), Step("assistant", calls=planned)]
+    steps = [Step("user", query), Step("assistant", calls=tuple(planned))]
     yield trajectory(query, steps, episode=identifier(record.get("id")))
 
 

@@ -28,7 +28,7 @@ def read(record: Record) -> Iterator[Found]:
     row["license"], row["episode"] = text(row["license"]) or "", text(row["episode"]) or ""
     try:
         for step in row["steps"]:
-            role_of(step["role"], 0)
+            step["role"] = role_of(step["role"], 0)
             for name in ("content", "thought", "answers", "error"):
                 if not isinstance(step.setdefault(name, None), (str, type(None))):
                     raise TypeError(f"{name} of a step is no text")
@@ -49,7 +49,8 @@ def read(record: Record) -> Iterator[Found]:
         or not all(isinstance(word, str) for word in words)
         or found.outcome not in OUTCOMES
         or not isinstance(found.reward, (int, float, type(None)))
-        or is_deeper_than([*arguments, *found.tools], MAX_NESTING)
+        or isinstance(found.reward, bool)
+        or any(is_deeper_than(value, MAX_NESTING) for value in (*arguments, *found.tools))
     ):
         raise malformed("a column of the row is of another kind than docs/tables.md says")
     yield found

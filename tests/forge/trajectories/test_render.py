@@ -145,6 +145,19 @@ def test_documents_are_marked_with_what_became_of_the_episode() -> None:
     assert set(marks(replace(FAILING, outcome="failure")).values()) == {"recovered"}
 
 
+def test_episodes_that_differ_in_call_ids_only_are_exact_duplicates_of_each_other_in_every_form() -> None:
+    def renamed(step: Step) -> Step:
+        calls = tuple(replace(call, call_id=f"x{call.call_id}") for call in step.calls)
+        return replace(step, calls=calls, answers=step.answers and f"x{step.answers}")
+
+    other = replace(MAILING, steps=tuple(map(renamed, MAILING.steps)), source="elsewhere")
+    keys = [{document.form: document.text_key for document in render(run, 0.0, 10_000)} for run in (MAILING, other)]
+    assert keys[0] == keys[1]
+    assert len(set(keys[0].values())) == len(keys[0]), "forms are no duplicates of each other"
+    shorter = replace(MAILING, steps=MAILING.steps[:-1])
+    assert {document.text_key for document in render(shorter, 0.0, 10_000)}.isdisjoint(keys[0].values())
+
+
 def test_turns_that_the_source_does_not_train_on_say_so_in_the_chat() -> None:
     quiet = replace(MAILING, steps=(*MAILING.steps[:-1], Step("assistant", "Done.", loss=False)))
     messages = orjson.loads(texts(quiet)[CHAT_FORM])["messages"]

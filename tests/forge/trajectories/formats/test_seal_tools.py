@@ -40,10 +40,10 @@ def test_calls_of_one_turn_with_the_names_of_what_they_return() -> None:
         Step("user", "Make a list for the trip and put tea on it."),
         Step(
             "assistant",
-            calls=[
+            calls=(
                 ToolCall("createList", {"title": "trip"}, "API_call_0,API_call_1"),
                 ToolCall("addEntry", {"list_id": "API_call_0", "entry": "tea", "count": 2}, "API_call_2"),
-            ],
+            ),
         ),
     ]
     assert check(only) is None
