@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,9 @@ from hypothesis import strategies as st
 from forge.schema import Step, ToolCall, Trajectory, canonical_json, table_of
 from forge.trajectories import checks
 from forge.trajectories.checks import check
+from forge.trajectories.formats import registry
+
+GLAIVE = Path(__file__).resolve().parents[4] / "shared" / "samples" / "glaive" / "data"
 
 
 def episode(*steps: Step, tools: Sequence[dict[str, Any]] = ()) -> Trajectory:
@@ -176,6 +181,20 @@ def test_steps_of_a_typical_episode_are_checked_fast() -> None:
     for _ in range(300):
         check(typical)
     assert 300 * len(typical.steps) / (time.process_time() - started) > 20_000
+
+
+@pytest.mark.skipif(not GLAIVE.is_dir(), reason="needs the samples beside the checkout")
+def test_real_answers_beside_tools_that_do_not_cover_the_request_are_kept() -> None:
+    records = json.loads((GLAIVE / "glaive_toolcall_en_demo.json").read_text())
+    silent = [
+        record
+        for record in records
+        if json.loads(record["tools"] or "[]")
+        and all(turn["from"] != "function_call" for turn in record["conversations"])
+    ]
+    assert len(silent) > 30
+    found = [found for record in silent for found in registry.module_of("sharegpt").read(record)]
+    assert [check(trajectory) for trajectory in found] == [None] * len(silent)
 
 
 values = st.recursive(
