@@ -13,6 +13,7 @@ from forge.schema import canonical_json, is_deeper_than
 MAX_CHARACTERS = 20_000
 MAX_NESTING = 32
 _MAX_PROBLEMS = 5
+_MAX_CHARACTERS = 2_000  # of all problems
 _MAX_SHOWN_CHARACTERS = 200
 _TYPE_WORDS = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 
@@ -37,7 +38,7 @@ class ArgumentsChecker:
             found = [f"unknown parameter {shown(name)}" for name in sorted(set(arguments) - set(properties))]
         errors = sorted(self._validator.iter_errors(arguments), key=lambda error: str(error.json_path))
         found += [_in_words(error) for error in errors]
-        return "; ".join(list(dict.fromkeys(found))[:_MAX_PROBLEMS])
+        return "; ".join(list(dict.fromkeys(found))[:_MAX_PROBLEMS])[:_MAX_CHARACTERS]
 
 
 def shown(value: Any) -> str:
@@ -58,4 +59,7 @@ def _in_words(error: Any) -> str:
     if error.validator == "enum":
         allowed = ", ".join(map(str, error.validator_value))
         return f"{shown(place)} must be one of: {allowed[:_MAX_SHOWN_CHARACTERS]} (given: {shown(error.instance)})"
+    if error.validator == "anyOf":
+        reasons = list(dict.fromkeys(_in_words(each) for each in error.context[:_MAX_PROBLEMS]))
+        return f"{shown(place) if place else 'the arguments'} fit no alternative: {' / '.join(reasons)}"
     return f"{shown(place)}: {str(error.message)[:_MAX_SHOWN_CHARACTERS]}"

@@ -22,7 +22,8 @@ from forge.schema import ApiEntity, canonical_json, content_hash
 from forge.trajectories.generator.arguments import ArgumentsChecker, shown
 from forge.trajectories.generator.objects import Object, is_word, new_identifier
 from forge.trajectories.generator.operations import Operation, fold, list_property, operation_of
-from forge.trajectories.generator.responses import Values, is_continuation, is_total, type_of
+from forge.trajectories.generator.responses import Values, is_continuation, is_total
+from forge.trajectories.generator.schemas import type_of
 
 INITIAL_OBJECTS = 2
 """Of every kind that the tools can get, list, update or delete: what a task can be about before anything is created."""

@@ -10,7 +10,8 @@ from typing import Any
 
 from forge.schema import content_hash
 from forge.trajectories.generator.operations import fold
-from forge.trajectories.generator.responses import HEXADECIMAL, has_type, scalar, type_of
+from forge.trajectories.generator.responses import HEXADECIMAL, has_type, scalar
+from forge.trajectories.generator.schemas import type_of
 
 _SPOKEN = ("name", "title", "status", "state", "type", "description")
 _PLAIN_PATTERN = re.compile(r"\^?(?:[\w.-]+|\[\^/\]\+)(?:/(?:[\w.-]+|\[\^/\]\+)){0,20}\$?")

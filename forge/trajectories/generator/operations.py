@@ -14,6 +14,7 @@ from typing import Any, Literal
 from forge.apis.calls import ecosystem, snake_case
 from forge.apis.property_order import in_order
 from forge.schema import ApiEntity
+from forge.trajectories.generator.schemas import type_of
 
 Action = Literal["create", "get", "list", "update", "put", "delete", "other"]
 """``put`` creates what does not exist yet."""
@@ -94,7 +95,9 @@ def operation_of(entity: ApiEntity) -> Operation:
             identity = places.pop()
         owners = tuple(places)
     elif found.action in {"get", "update", "put", "delete"}:
-        scalars = [name for name in properties if name in required and _is_scalar(properties[name])]
+        scalars = [
+            name for name in properties if name in required and type_of(properties[name]) in {"string", "integer"}
+        ]
         if kind == "google":
             places = [name for name in scalars if "x-in" not in properties[name]]
             identity, owners = (places[-1], tuple(places[:-1])) if places else (None, ())
@@ -164,11 +167,6 @@ def _verb_anywhere(words: list[str]) -> tuple[Action, list[str]]:
     return "other", words
 
 
-def _is_scalar(schema: Mapping[str, Any]) -> bool:
-    kind = schema.get("type")
-    return kind in {"string", "integer"} or (kind is None and "properties" not in schema)
-
-
 def _naming(noun: str, names: Iterable[str], ends: Sequence[str]) -> str | None:
     """The parameter that names an object called so."""
     folded = {fold(name): name for name in reversed(list(names))}
@@ -180,8 +178,8 @@ def _naming(noun: str, names: Iterable[str], ends: Sequence[str]) -> str | None:
 def list_property(schema: Mapping[str, Any]) -> str | None:
     """The property of a result that lists things, the largest ones first: objects before words. "" where the result
     itself is a list, None where nothing is."""
-    if schema.get("type") == "array":
+    if type_of(schema) == "array":
         return ""
-    arrays = {name: node.get("items", {}) for name, node in in_order(schema).items() if node.get("type") == "array"}
+    arrays = {name: node.get("items", {}) for name, node in in_order(schema).items() if type_of(node) == "array"}
     ranked = sorted(arrays, key=lambda name: 0 if "properties" in arrays[name] else 1)
     return ranked[0] if ranked else None

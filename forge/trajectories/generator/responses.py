@@ -13,6 +13,7 @@ from typing import Any
 from forge.apis.property_order import in_order
 from forge.schema import content_hash
 from forge.trajectories.generator.operations import fold, singular
+from forge.trajectories.generator.schemas import type_of
 
 MAX_DEPTH = 3
 MAX_VALUES = 30
@@ -83,7 +84,7 @@ class Values:
                 return value
         if "enum" in schema:
             return random_number.choice(schema["enum"])
-        for choice in ("oneOf", "anyOf", "allOf"):
+        for choice in ("anyOf", "allOf"):
             if choice in schema and depth < MAX_DEPTH:
                 return self.of(schema[choice][0], name, depth + 1, above)
         kind = type_of(schema)
@@ -130,16 +131,6 @@ class Values:
         if is_required:
             return depth <= 2 * MAX_DEPTH and self._left > -3 * MAX_VALUES
         return depth < MAX_DEPTH and self._left > 0
-
-
-def type_of(schema: Mapping[str, Any]) -> str:
-    """The first type that is not null; "object" or "array" where only their keywords stand; else "string"."""
-    kind = schema.get("type")
-    if isinstance(kind, list):
-        return str(next(part for part in kind if part != "null"))
-    if kind is not None:
-        return str(kind)
-    return "object" if "properties" in schema else "array" if "items" in schema else "string"
 
 
 _TYPES: Mapping[str, tuple[type, ...]] = {

@@ -1,6 +1,6 @@
 """Schemas of the keywords that endpoints, validators and the mock agree on, each well formed.
 
-Nothing in them refers elsewhere, no regular expression is run, ``nullable`` is a type.
+Nothing in them refers elsewhere, no regular expression is run, ``nullable`` is a type, ``oneOf`` is ``anyOf``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _TEXTS = ("description", "format", "pattern", "x-in", "x-operation-id", "x-annot
 _NUMBERS = ("minimum", "maximum")
 _COUNTS = ("minLength", "maxLength", "minItems", "maxItems")
 _STATED = ("default", "const", "example")
-_CHOICES = ("anyOf", "oneOf", "allOf")
+_CHOICES = ("anyOf", "allOf")
 _NOT_TOLD = frozenset({"example", "pattern", "writeOnly"})
 MAX_NESTING = 60
 
@@ -38,18 +38,20 @@ def plain_schema(schema: Mapping[str, Any], level: int = 0) -> dict[str, Any]:
         return result
     properties = schema.get("properties")
     if isinstance(properties, Mapping):
-        kept = {name: plain_schema(node, level + 1) for name, node in properties.items() if isinstance(node, Mapping)}
-        result["properties"] = kept
-        for keyword in ("required", "x-order"):
-            if names := _names(schema.get(keyword), kept):
-                result[keyword] = names
+        result["properties"] = {
+            name: plain_schema(node, level + 1) for name, node in properties.items() if isinstance(node, Mapping)
+        }
+    for keyword in ("required", "x-order"):
+        if names := _names(schema.get(keyword), result.get("properties")):
+            result[keyword] = names
     for keyword in ("items", "additionalProperties"):
         if isinstance(schema.get(keyword), Mapping):
             result[keyword] = plain_schema(schema[keyword], level + 1)
-    for keyword in _CHOICES:
+    for keyword in ("oneOf", *_CHOICES):
         parts = schema.get(keyword)
         if isinstance(parts, list) and parts and all(isinstance(part, Mapping) for part in parts):
-            result[keyword] = [plain_schema(part, level + 1) for part in parts]
+            # What was left out may be what told the choices apart.
+            result["anyOf" if keyword == "oneOf" else keyword] = [plain_schema(part, level + 1) for part in parts]
     return result
 
 
@@ -67,6 +69,16 @@ def told_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
         if keyword in result:
             result[keyword] = [told_schema(part) for part in result[keyword]]
     return result
+
+
+def type_of(schema: Mapping[str, Any]) -> str:
+    """The first type that is not null; "object" or "array" where only their keywords stand; else "string"."""
+    kind = schema.get("type")
+    if isinstance(kind, list):
+        return str(next(part for part in kind if part != "null"))
+    if kind is not None:
+        return str(kind)
+    return "object" if "properties" in schema else "array" if "items" in schema else "string"
 
 
 def is_number(value: object) -> bool:
@@ -91,6 +103,7 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and value >= 0
 
 
-def _names(value: object, known: Mapping[str, Any]) -> list[str]:
-    listed = value if isinstance(value, list) else []
-    return list(dict.fromkeys(name for name in listed if isinstance(name, str) and name in known))
+def _names(value: object, known: Mapping[str, Any] | None) -> list[str]:
+    """The names of a list, each once; only of properties that there are, where any are stated."""
+    names = dict.fromkeys(name for name in value if isinstance(name, str)) if isinstance(value, list) else {}
+    return [name for name in names if known is None or name in known]

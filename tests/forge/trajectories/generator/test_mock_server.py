@@ -103,6 +103,16 @@ def test_arguments_that_the_schema_does_not_allow(tool: str, arguments: Mapping[
     assert message(server().call(tool, arguments)) == f"400 invalid_request: {problem}"
 
 
+def test_alternatives_are_told() -> None:
+    either = {**schema(a={"type": "string"}, b={"type": "string"}), "oneOf": [{"required": ["a"]}, {"required": ["b"]}]}
+    found = server(operation("either", either, {}, entity_type="tool"))
+    assert message(found.call("either", {})) == (
+        "400 invalid_request: the arguments fit no alternative: "
+        "missing required parameter 'a' / missing required parameter 'b'"
+    )
+    assert found.call("either", {"b": "x"}).status == 200
+
+
 def test_a_tool_that_is_none() -> None:
     assert message(server().call("rm", {})).startswith("404 unknown_tool: there is no tool 'rm'; tools: delete_pets")
 

@@ -105,6 +105,15 @@ def test_what_a_result_lists() -> None:
     assert list_property({}) is None
 
 
+def test_a_parameter_that_may_be_null_names_an_object_too() -> None:
+    either = {"type": ["string", "null"]}
+    entity = operation(
+        "get_note", schema(("note_id",), note_id=either), {"type": ["object", "null"]}, entity_type="tool"
+    )
+    assert operation_of(entity).identity == "note_id"
+    assert list_property(schema(notes={"type": ["array", "null"], "items": PET})) == "notes"
+
+
 def test_words() -> None:
     assert fold("Pet-Id") == fold("petID") == fold("pet_id") == "petid"
     assert [singular(word) for word in ("pets", "boxes", "status", "class", "policies", "addresses", "bus")] == [

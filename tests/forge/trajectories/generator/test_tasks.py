@@ -111,6 +111,12 @@ def test_what_a_tool_states_of_a_parameter() -> None:
     assert tool["parameters"]["properties"]["name"] == {"type": "string"}
 
 
+def test_choices_that_only_require_stay_choices() -> None:
+    stated = {**schema(a={"type": "string"}, b={"type": "string"}), "oneOf": [{"required": ["a"]}, {"required": ["b"]}]}
+    [(_, tool)] = tools_of([operation("either", stated, {}, entity_type="tool")]).values()
+    assert tool["parameters"]["anyOf"] == [{"required": ["a"]}, {"required": ["b"]}]
+
+
 _KEYWORDS = ["type", "enum", "required", "properties", "items", "minimum", "maxLength", "anyOf", "const", "x-order",
              "additionalProperties", "nullable", "pattern", "description", "default", "minItems"]  # fmt: skip
 anything = st.recursive(
