@@ -61,7 +61,8 @@ def steps_of(messages: Sequence[Mapping[str, Any]]) -> list[Step]:
     words and calls, with which a ground truth may end, is no step."""
     steps: list[Step] = []
     for place, message in enumerate(messages):
-        role, content = role_of(message.get("role"), place), content_of(message.get("content"))
+        role = role_of(message.get("role"), place)
+        thought, content = _parts(message.get("content"))
         if role == "tool":
             answers = text(message.get("tool_call_id")) or None
             steps.append(Step(role, content or "", answers=answers, error=text(message.get("error")) or None))
@@ -69,8 +70,8 @@ def steps_of(messages: Sequence[Mapping[str, Any]]) -> list[Step]:
         calls = message.get("tool_calls") or []
         if not isinstance(calls, list):
             raise malformed(f"turn {place}: tool_calls is no list")
-        if calls or content:
-            steps.append(Step(role, content or None, calls=tuple(_call(call, place) for call in calls)))
+        if calls or content or thought:
+            steps.append(Step(role, content or None, thought, tuple(_call(call, place) for call in calls)))
     return steps
 
 
@@ -95,6 +96,21 @@ def _episode(record: Record) -> Trajectory:
         generator=text(record.get("pipeline_name")) or "",
         episode="/".join(found for name in names if (found := identifier(record.get(name)))),
     )
+
+
+def _parts(content: object) -> tuple[str | None, str | None]:
+    """What a message thinks, in blocks of their own type, and what it says."""
+    if not isinstance(content, list):
+        return None, content_of(content)
+    said: list[Any] = []
+    thoughts: list[str] = []
+    for block in content:
+        thought = text(block.get("content")) if isinstance(block, dict) and block.get("type") == "thinking" else None
+        if thought is None:
+            said.append(block)
+        else:
+            thoughts.append(thought)
+    return "\n".join(thoughts) or None, content_of(said) if said else None
 
 
 def _call(call: object, place: int) -> ToolCall:

@@ -21,6 +21,7 @@ from forge.trajectories.formats.fields import (
     content_of,
     first_request,
     identifier,
+    json_text,
     objects,
     text,
     tools_of,
@@ -179,7 +180,7 @@ class _Stream:
             self.steps.append(Step("system", _joined(prompts)))
         elif kind == "MessageEvent":
             message = _object(event.get("llm_message"))
-            said = _joined([content_of(message.get("content")), content_of(event.get("extended_content"))])
+            said = _joined([_text_of(message.get("content")), _text_of(event.get("extended_content"))])
             if event.get("source") == "agent":
                 self.steps.append(Step("assistant", said, text(message.get("reasoning_content")) or None))
             else:
@@ -202,7 +203,7 @@ class _Stream:
             self.steps[place] = replace(self.steps[place], calls=(*self.steps[place].calls, made))
             return
         self._responses[response] = len(self.steps)
-        said, thought = content_of(event.get("thought")), text(event.get("reasoning_content"))
+        said, thought = _text_of(event.get("thought")), text(event.get("reasoning_content"))
         self.steps.append(Step("assistant", said or None, thought or None, (made,)))
 
     def _add_sdk_observation(self, event: Mapping[str, Any]) -> None:
@@ -210,7 +211,7 @@ class _Stream:
         observation = found if isinstance(found, Mapping) else {"content": found}
         error = text(event.get("error")) or text(event.get("rejection_reason"))
         content = observation.get("content", observation.get("output"))
-        said = _joined([content_of(content), content_of(event.get("extended_content")), error]) or ""
+        said = _joined([_text_of(content), _text_of(event.get("extended_content")), error]) or ""
         if observation.get("is_error") is True:
             error = error or said
         self._answer(Step("tool", said, answers=text(event.get("tool_call_id")), error=error or None))
@@ -226,8 +227,11 @@ def _object(value: object) -> Mapping[str, Any]:
 
 
 def _text_of(value: object) -> str | None:
-    """A text, or the text of one block."""
-    return text(value.get("text")) if isinstance(value, Mapping) else content_of(value)
+    """A text, or the SDK's blocks, one or a list: the texts among them, and the others, such as images, as JSON."""
+    blocks = [value] if isinstance(value, Mapping) else value
+    if not isinstance(blocks, list):
+        return content_of(blocks)
+    return _joined([text(_object(block).get("text")) or json_text(block) for block in blocks])
 
 
 def _joined(parts: Sequence[str | None]) -> str | None:

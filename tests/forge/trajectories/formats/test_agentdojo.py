@@ -135,6 +135,12 @@ def test_line_of_the_ground_truth_script() -> None:
     assert (episode.outcome, episode.reward, episode.tools) == ("unknown", None, tuple(LINE["tools"]))
 
 
+def test_thinking_blocks() -> None:
+    blocks = [{"type": "thinking", "content": "Hm.", "id": "1"}, {"type": "text", "content": "Paid."}]
+    (episode,) = episodes(read, {**RUN, "messages": [{"role": "assistant", "content": blocks, "tool_calls": None}]})
+    assert list(episode.steps) == [Step("assistant", "Paid.", "Hm.")]
+
+
 def test_format() -> None:
     assert registry.format_of_record(RUN) == registry.format_of_record(LINE) == "agentdojo"
     for other in ({}, {**RUN, "suite_name": "a", "messages": "text"}, {"suite": "a", "messages": []}):

@@ -99,8 +99,8 @@ PAIRS: dict[str, Any] = {
 }
 
 
-def text(said: str) -> dict[str, str]:
-    return {"type": "text", "text": said}
+def text(said: str) -> dict[str, Any]:
+    return {"cache_prompt": False, "type": "text", "text": said}
 
 
 SDK: dict[str, Any] = {
@@ -146,7 +146,7 @@ SDK: dict[str, Any] = {
             "source": "environment",
             "tool_name": "terminal",
             "tool_call_id": "c1",
-            "observation": {"kind": "TerminalObservation", "content": [text("a.py")], "is_error": False},
+            "observation": {"kind": "TerminalObservation", "content": [text("a.py"), {"type": "image"}]},
         },
         {
             "kind": "ObservationEvent",
@@ -222,7 +222,7 @@ def test_sdk_events() -> None:
         Step("system", "You are …\nToday is Monday."),
         Step("user", "Fix it.\nRules."),
         Step("assistant", "I look.", "Where?", calls),
-        Step("tool", "a.py", answers="c1"),
+        Step("tool", 'a.py\n{"type":"image"}', answers="c1"),
         Step("tool", "No such file", answers="c2", error="No such file"),
         Step("assistant", calls=(ToolCall("nothing", {}, "c3"),)),
         Step("tool", "Unknown", answers="c3", error="Unknown"),
