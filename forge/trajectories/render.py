@@ -43,7 +43,7 @@ def render(trajectory: Trajectory, held_out_share: float, max_characters: int) -
     split = split_of(task_group(trajectory), held_out_share)
     outcome = document_outcome(trajectory)
     corrected = corrections(trajectory)
-    identity = normalised_key(trajectory)
+    identity = _identity(trajectory)
     for form, text in (
         (TRANSCRIPT_FORM, fitted(trajectory, transcript, max_characters)),
         (PLAN_FORM, plan(trajectory, corrected, max_characters)),
@@ -54,6 +54,14 @@ def render(trajectory: Trajectory, held_out_share: float, max_characters: int) -
             # A correction teaches the same whatever became of the episode.
             shown = "recovered" if form == FEEDBACK_FORM and outcome == "failure" else outcome
             yield Document(kind="trajectory", form=form, text=text, split=split, outcome=shown, identity=identity)
+
+
+def _identity(trajectory: Trajectory) -> str:
+    """What an episode tells: its normalised steps; where nothing is called, also of which tools none was right."""
+    key = normalised_key(trajectory)
+    if any(step.calls for step in trajectory.steps):
+        return key
+    return content_hash(key, *sorted(str(tool.get("name")) for tool in trajectory.tools))
 
 
 def document_outcome(trajectory: Trajectory) -> DocumentOutcome:

@@ -11,8 +11,9 @@ import yaml
 from typer.testing import CliRunner
 
 from forge.cli import app
-from forge.config import SourceSettings
+from forge.config import SourceSettings, source_options
 from forge.files import file_options
+from forge.trajectories.files import TrajectoryFilesOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -29,6 +30,8 @@ def test_source_entries_are_valid(page: str, block: str) -> None:
         source = SourceSettings.model_validate(entry)
         if source.type == "files":
             file_options(name, source)
+        if source.type == "trajectory_files":
+            source_options(TrajectoryFilesOptions, name, source)
 
 
 def forge_commands() -> list[list[str]]:

@@ -28,4 +28,4 @@ def test_only_a_confident_answer_about_prose_is_wrong() -> None:
     assert not is_wrong_language("text", "de", 0.3, quality)
     assert not is_wrong_language("text", "en", 0.9, quality)
     assert not is_wrong_language("code", "de", 0.9, quality)
-    assert not is_wrong_language("trajectory", "fr", 0.9, quality)
+    assert is_wrong_language("trajectory", "fr", 0.9, quality)
