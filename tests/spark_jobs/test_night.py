@@ -26,7 +26,7 @@ from spark_jobs.job import Context, execute
 pytestmark = pytest.mark.spark
 FIRST, SECOND = "2026-11-20", "2026-11-21"
 JOBS = (
-    "parse_apis", "parse_trajectories", "read_texts", "elect_versions", "render", "measure", "deduplicate",
+    "parse_apis", "parse_trajectories", "read_texts", "elect_versions", "link_calls", "render", "measure", "deduplicate",
     "decontaminate", "retrieve", "mix", "audit", "publish",
 )  # fmt: skip
 
@@ -175,6 +175,9 @@ def inputs(folder: Path) -> None:
     (folder / "episodes/one.jsonl").write_bytes(
         b"\n".join([*(episode(number) for number in range(12)), b'{"messages": [', b'{"messages": []}'])
     )
+    (folder / "episodes/failed.jsonl").write_bytes(
+        b"\n".join(orjson.dumps({**orjson.loads(episode(number)), "reward": 0}) for number in range(400, 403))
+    )
     (folder / "episodes/cut.jsonl.gz").write_bytes(gzip.compress(b"\n".join(episode(n) for n in range(300)))[:-200])
     for number in range(14):
         (folder / f"articles/{number:02d}.txt").write_text(article(number))
@@ -246,6 +249,13 @@ def test_nights(settings: Settings, spark: SparkSession, tmp_path: Path) -> None
     one = elected["example.com/words/translate_river"]
     assert (one["version"], [entry["version"] for entry in one["versions"]]) == ("1.10", ["1.10", "1.9"])
     assert sum(row["reason"] == "superseded" for row in lake.read("decisions", step="mix").to_pylist()) > 0
+
+    # Failed episodes are read, marked and left out.
+    failed = {row["doc_id"] for row in lake.read("documents").to_pylist() if row["outcome"] == "failure"}
+    mixed = {row["doc_id"]: row["reason"] for row in lake.read("decisions", step="mix").to_pylist()}
+    assert len(failed) == 2 * 3
+    assert {mixed[doc_id] for doc_id in failed} == {"failed_outcome"}
+    assert set(corpus["outcome"].to_pylist()) == {None, "unknown"}
 
     # Again: nothing to do, and nothing new to announce.
     assert run_night(settings, spark, FIRST) == []
