@@ -118,7 +118,7 @@ def _peer(samples: Path, name: str) -> dict[str, Any]:
     from pydantic import BaseModel
 
     from forge.config import load_settings
-    from forge.schema import CHAT_FORM
+    from forge.schema import CHAT_FORM, content_hash, split_of
     from forge.schema import Trajectory as Episode
     from forge.stored_files import Problem
     from forge.trajectories import files
@@ -126,9 +126,12 @@ def _peer(samples: Path, name: str) -> dict[str, Any]:
     from forge.trajectories.checks import check
     from forge.trajectories.evaluation_sets import denied_episode
     from forge.trajectories.feedback import feedback
+    from forge.trajectories.identity import normalised_key
     from forge.trajectories.plan import plan
     from forge.trajectories.recovery import corrections
     from forge.trajectories.render import FEEDBACK_FORM, PLAN_FORM, TRANSCRIPT_FORM
+    from forge.trajectories.shown_tools import task_group
+    from forge.trajectories.tool_schemas import safe_schema
     from forge.trajectories.transcript import transcript
 
     class ToolCall(BaseModel):
@@ -174,15 +177,20 @@ def _peer(samples: Path, name: str) -> dict[str, Any]:
         )  # fmt: skip
 
     def is_valid(model: Any) -> bool:
-        if denied_episode(model) is not None or check(model.model_copy(update={"tools": []})) is not None:
+        bare = [{**tool, "parameters": {}} for tool in model.tools]
+        if denied_episode(model) is not None or check(model.model_copy(update={"tools": bare})) is not None:
             return False
-        schemas = {tool.get("name"): tool.get("parameters") for tool in model.tools}
-        for call in (call for step in model.steps for call in step.calls):
-            if isinstance(schemas.get(call.name), dict):
+        schemas = {tool.get("name"): safe_schema(tool.get("parameters")) for tool in model.tools}
+        forgiven = {failed for failed, _, _ in corrections(model)}
+        for number, step in enumerate(model.steps):
+            for call in step.calls:
+                found = schemas.get(call.name)
                 try:
-                    jsonschema.validate(call.arguments, schemas[call.name])
+                    if found is not None:
+                        jsonschema.validate(call.arguments, found.schema)
                 except jsonschema.ValidationError:
-                    return False
+                    if number not in forgiven:
+                        return False
                 except jsonschema.SchemaError:
                     continue
         return True
@@ -211,10 +219,12 @@ def _peer(samples: Path, name: str) -> dict[str, Any]:
         with checked.open("rb") as lines_read:
             for line in lines_read:
                 model = Trajectory.model_validate_json(line)
-                orjson.dumps(model.model_dump())
+                shown: Any = model
+                content_hash(orjson.dumps(model.model_dump()))
+                split_of(task_group(shown), 0.0)
+                normalised_key(shown)
                 episodes += 1
                 steps += len(model.steps)
-                shown: Any = model
                 for form, text in (
                     (TRANSCRIPT_FORM, transcript(shown)),
                     (PLAN_FORM, plan(shown, corrections(shown), _MAX_CHARACTERS)),

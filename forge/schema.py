@@ -72,7 +72,9 @@ def content_hash(*parts: str | bytes) -> str:
 
 def normalised_text(text: str) -> str:
     """Unicode NFKC, lower case, runs of white space as one space: the text that exact deduplication compares."""
-    return " ".join(unicodedata.normalize("NFKC", text).lower().split())
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    return " ".join(text.lower().split())
 
 
 def split_of(group: str, held_out_share: float = 0.01) -> Split:
@@ -301,7 +303,11 @@ class Trajectory:
     @property
     def trajectory_id(self) -> str:
         """Hash of what happened (task, tools, steps), not of where it was found or of what trains."""
-        steps = [{name: value for name, value in _step_row(step).items() if name != "loss"} for step in self.steps]
+        steps = [
+            [step.role, step.content, step.thought, step.answers, step.error]
+            + [[call.name, call.arguments, call.call_id] for call in step.calls]
+            for step in self.steps
+        ]
         return content_hash(canonical_json([self.task, list(self.tools), steps]))
 
     def row(self, partition_key: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from forge.schema import Trajectory, canonical_json, content_hash, normalised_text
+from forge.schema import Step, Trajectory, canonical_json, content_hash, normalised_text
 from forge.trajectories.observations import answered
 
 _TIME = (
@@ -15,6 +15,7 @@ _TIME = (
     r" \d\d:\d\d:\d\d(?: (?:gmt|utc|[+-]\d{4}))?\b"
 )
 _IDENTIFIER = r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b|\b0x[0-9a-f]{6,16}\b"
+_CLOCK = re.compile(r"\d:\d\d")
 _VOLATILE = re.compile(f"(?P<time>{_TIME})|(?P<identifier>{_IDENTIFIER})", re.IGNORECASE)
 
 
@@ -35,7 +36,7 @@ def normalised_key(trajectory: Trajectory) -> str:
     steps: list[Any] = []
     for number, step in enumerate(trajectory.steps):
         mask = environment.remembered if step.role in {"system", "tool"} else environment.recognised
-        texts = [_VOLATILE.sub(mask, normalised_text(text or "")) for text in (step.content, step.thought, step.error)]
+        texts = [_substituted(normalised_text(text), mask) if text else "" for text in _said(step)]
         calls = [[call.name, _masked(call.arguments, environment.recognised)] for call in step.calls]
         steps.append([step.role, *texts, calls, call_of.get(number)])
     return content_hash(normalised_text(trajectory.task), canonical_json(steps))
@@ -62,10 +63,20 @@ class _EnvironmentValues:
         return "<time>" if value in self._times else self._identifiers.get(value, found.group())
 
 
+def _said(step: Step) -> tuple[str | None, str | None, str | None]:
+    return step.content, step.thought, step.error
+
+
+def _substituted(text: str, mask: Callable[[re.Match[str]], str]) -> str:
+    """The text masked. What every volatile value holds is looked for first: most texts have none of it."""
+    might = "0x" in text or "0X" in text or text.count("-") >= 4 or (":" in text and _CLOCK.search(text) is not None)
+    return _VOLATILE.sub(mask, text) if might else text
+
+
 def _masked(value: Any, mask: Callable[[re.Match[str]], str]) -> Any:
     """The same value with its texts masked. Levels of nesting are bounded by what canonical JSON allows."""
     if isinstance(value, str):
-        return _VOLATILE.sub(mask, value)
+        return _substituted(value, mask)
     if isinstance(value, dict):
         return {key: _masked(inner, mask) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
