@@ -6,7 +6,6 @@ The reasoning-only (CoT) and the reflecting variants have the same form: ``finis
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -37,7 +36,7 @@ from forge.trajectories.formats.react_steps import (
 
 _RESULTS = frozenset({"em", "f1", "gt", "pred"})
 _FIRST_TURNS = 4
-_INSTRUCTION = re.compile(r"^### Instruction:\s*\n(.*?)\n+### Response:\s*$", re.MULTILINE | re.DOTALL)
+_INSTRUCTION, _RESPONSE = "### Instruction:", "### Response:"
 _QUESTION, _OBSERVATION = "Question:", "Observation:"
 
 
@@ -112,8 +111,9 @@ def _text_steps(run: str) -> list[Step]:
     told, parts = labelled(run)
     if not parts:
         raise UnusableRecordError("no_steps", "a run without a labelled line")
-    instruction = _INSTRUCTION.search(told)
-    asked = (instruction[1] if instruction else told).strip()
-    before = told[: instruction.start()].strip() if instruction else ""
-    opening = [Step("system", before)] if before else []
-    return [*opening, *([Step("user", _asked(asked))] if asked else []), *steps_of(parts)]
+    before, _, behind = told.partition(_INSTRUCTION)
+    asked, response, said = behind.partition(_RESPONSE)
+    if not response:
+        before, asked = "", told
+    opening = (("system", before.strip()), ("user", _asked(asked.strip())), ("assistant", said.strip()))
+    return [*(Step(role, words) for role, words in opening if words), *steps_of(parts)]

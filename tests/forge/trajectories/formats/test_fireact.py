@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import orjson
@@ -123,6 +124,19 @@ def test_what_cannot_be_used() -> None:
 def test_damage_is_a_problem_and_no_exception(record: dict[str, Any]) -> None:
     matches(record)
     found_in(read, record)
+
+
+def test_what_stands_between_the_response_and_the_first_label_is_said() -> None:
+    run = {**RUN, "traj": "### Instruction:\nIs it blue?\n### Response:\nSure.\nAction: finish[no]"}
+    assert [(step.role, step.content) for step in episodes(read, run)[0].steps] == [
+        ("user", "Is it blue?"), ("assistant", "Sure."), ("assistant", None)
+    ]  # fmt: skip
+
+
+def test_many_instructions_take_linear_time() -> None:
+    started = process_time()
+    episodes(read, {**RUN, "traj": "### Instruction:\n" * 50_000 + "Action: finish[no]"})
+    assert process_time() - started < 1
 
 
 @pytest.mark.skipif(not SAMPLES.is_dir(), reason="no samples beside the checkout")
