@@ -76,6 +76,8 @@ SourceType = Literal[
     "python_usages",
     "agentdojo",
     "textworld_express",
+    "scienceworld",
+    "babyai",
     "awscli_examples",
     "doctests",
     "openapi_examples",

@@ -1,24 +1,25 @@
 """TextWorld-Express: gold paths of games of the train fold, played by the simulator (an item is one game).
 
-Options: ``seeds_per_game`` (default 40), ``games`` (default all eight). The simulator is a Java program: it runs in a
-child process of the same interpreter that dies with its parent, and its output is kept (simulators/episodes.py).
+The simulator is a Java program: it runs in a child process of the same interpreter that dies with its parent, and its
+output is kept (simulators/episodes.py).
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from forge.config import ConfigurationError, Settings, SourceSettings
-from forge.schema import Decision, Item, Step, ToolCall, Trajectory, canonical_json, content_hash
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from forge.config import Settings, SourceSettings, source_options
+from forge.schema import Decision, Item, Step, ToolCall, Trajectory, canonical_json
 from forge.trajectories.checks import check
-from forge.trajectories.simulators.episodes import SCRIPTS, SimulatorError, episodes
+from forge.trajectories.simulators.simulator import STEP, Simulator
 
 GAMES = ("arithmetic", "coin", "cookingworld", "mapreader", "peckingorder", "simonsays", "sorting", "twc")
 TRAIN_SEEDS = 1000
 TIMEOUT_SECONDS = 300.0
+SIMULATOR = Simulator("textworld_express", "textworld-express", "textworld_express_gold.py", has_own_environment=False)
 TOOL: Mapping[str, Any] = {
     "name": "act",
     "description": "Takes one action in the text game and returns what is observed and which actions are valid then.",
@@ -28,41 +29,45 @@ TOOL: Mapping[str, Any] = {
         "required": ["action"],
     },
 }
-_SCRIPT = "textworld_express_gold.py"
-_STEP = "parse_trajectories"
 
 
-def list_items(name: str, source: SourceSettings, settings: Settings) -> Iterator[Item]:  # noqa: ARG001
-    """One item per game. Raises :class:`ConfigurationError` for unknown games and impossible seed counts."""
-    seeds = source.options.get("seeds_per_game", 40)
-    if not isinstance(seeds, int) or isinstance(seeds, bool) or not 1 <= seeds <= TRAIN_SEEDS:
-        raise ConfigurationError(
-            f"sources.{name}.options.seeds_per_game: expected 1 to {TRAIN_SEEDS} (the train seeds), given {seeds!r}"
-        )
-    games = source.options.get("games", list(GAMES))
-    if not isinstance(games, list) or not games or not set(games) <= set(GAMES):
-        raise ConfigurationError(f"sources.{name}.options.games: given {games!r}; allowed: {', '.join(GAMES)}")
-    script = (SCRIPTS / _SCRIPT).read_bytes()
-    for game in sorted(set(games)):
-        run = content_hash(_installed_version() or "not installed", script, game, str(seeds))
-        yield Item(name, game, run, {"game": game, "seeds": str(seeds), "run": run})
+class TextworldExpressOptions(BaseModel):
+    """Options of a source of type ``textworld_express``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    games: tuple[str, ...] = Field(GAMES, min_length=1, description="games that are played")
+    seeds_per_game: int = Field(
+        40, ge=1, le=TRAIN_SEEDS, strict=True, description="first seeds of the train fold; the others are held out"
+    )
+
+    @field_validator("games")
+    @classmethod
+    def _exist(cls, games: tuple[str, ...]) -> tuple[str, ...]:
+        for game in games:
+            if game not in GAMES:
+                raise ValueError(f"no game {game!r}; allowed: {', '.join(GAMES)}")
+        return games
+
+
+def list_items(name: str, source: SourceSettings, settings: Settings) -> Iterator[Item]:  # noqa: ARG001  the reader contract
+    """One item per game. Raises ConfigurationError for unknown games and for more seeds than the train fold has."""
+    options = source_options(TextworldExpressOptions, name, source)
+    for game in sorted(set(options.games)):
+        yield SIMULATOR.item(name, game, script_arguments(game, options.seeds_per_game), TIMEOUT_SECONDS)
+
+
+def script_arguments(game: str, seeds: int) -> list[str]:
+    """What the script is called with for a game."""
+    return ["--game", game, "--seeds", str(seeds)]
 
 
 def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterator[Trajectory | Decision]:
     """The game's episodes in seed order. Seeds with equal observations and actions, which differ at most in the actions
     that were not taken, are one episode."""
-    if _installed_version() is None:
-        yield Decision(item.source, item.item_id, _STEP, "simulator_not_installed", "textworld-express")
-        return
-    arguments = ["--game", item.locator["game"], "--seeds", item.locator["seeds"]]
-    try:
-        lines = list(
-            episodes(
-                settings, "textworld_express", item.locator["run"], sys.executable, _SCRIPT, arguments, TIMEOUT_SECONDS
-            )
-        )
-    except SimulatorError as error:
-        yield Decision(item.source, item.item_id, _STEP, "simulator_failed", str(error))
+    lines = SIMULATOR.lines(item, settings)
+    if isinstance(lines, Decision):
+        yield lines
         return
     seen: set[str] = set()
     for line in lines:
@@ -77,7 +82,7 @@ def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterato
         if problem is None:
             yield trajectory
         else:
-            yield Decision(item.source, f"{item.item_id}#{line['seed']}", _STEP, problem.reason, problem.detail)
+            yield Decision(item.source, f"{item.item_id}#{line['seed']}", STEP, problem.reason, problem.detail)
 
 
 def trajectory_of(line: Mapping[str, Any], item: Item, spdx: str) -> Trajectory:
@@ -102,15 +107,9 @@ def trajectory_of(line: Mapping[str, Any], item: Item, spdx: str) -> Trajectory:
         generator="simulator_gold",
         source=item.source,
         item_id=item.item_id,
+        episode=str(line["seed"]),
     )
 
 
 def _observation(text: str, valid_actions: Sequence[str]) -> str:
     return f"{text.strip()}\n\nValid actions: {', '.join(valid_actions)}" if valid_actions else text.strip()
-
-
-def _installed_version() -> str | None:
-    try:
-        return version("textworld-express")
-    except PackageNotFoundError:
-        return None

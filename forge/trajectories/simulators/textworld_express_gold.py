@@ -80,6 +80,7 @@ def main() -> int:
             print(json.dumps(play(env, options.game, seed), sort_keys=True, ensure_ascii=False), flush=True)
     finally:
         env.close()
+        env._gateway.java_process.wait(timeout=20)
     return 0
 
 

@@ -8,8 +8,7 @@ import pytest
 
 from forge.config import ConfigurationError, Settings, SourceSettings
 from forge.schema import Decision, Item, Step, ToolCall, Trajectory
-from forge.trajectories import agentdojo
-from forge.trajectories.agentdojo import list_items, read_item, simulators_python, trajectory_of
+from forge.trajectories.agentdojo import SIMULATOR, list_items, read_item, trajectory_of
 
 
 def source(*suites: str) -> SourceSettings:
@@ -25,8 +24,10 @@ def test_held_out_suites_are_refused(suite: str, settings: Settings) -> None:
 def test_unknown_suites_are_refused(settings: Settings) -> None:
     with pytest.raises(ConfigurationError, match="no suite 'moon'"):
         list(list_items("agentdojo", source("moon"), settings))
-    with pytest.raises(ConfigurationError, match="expected a list"):
+    with pytest.raises(ConfigurationError, match=r"options\.suites: Input should be a valid tuple"):
         list(list_items("agentdojo", SourceSettings(type="agentdojo", options={"suites": "travel"}), settings))
+    with pytest.raises(ConfigurationError, match="unknown key; allowed here: suites"):
+        list(list_items("agentdojo", SourceSettings(type="agentdojo", options={"suite": ["travel"]}), settings))
 
 
 def test_an_absent_simulator_is_one_decision(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,11 +59,12 @@ def test_a_line_of_the_script_becomes_a_trajectory() -> None:
         Step("tool", "booked"),
     )
     assert (found.outcome, found.reward, found.environment) == ("success", 1.0, "agentdojo/travel")
+    assert found.episode == "user_task_1"
     assert trajectory_of({**line, "utility": False}, Item("a", "t", "h"), "").outcome == "failure"
 
 
 def test_the_real_suites(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    if agentdojo._installed_version(simulators_python()) is None:
+    if SIMULATOR.version is None:
         pytest.skip("the simulators' environment is not installed: see requirements-simulators.lock")
     travel, workspace = list_items("agentdojo", source("workspace", "travel"), settings)
     assert (travel.item_id, workspace.item_id) == ("travel", "workspace")

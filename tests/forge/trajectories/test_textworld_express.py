@@ -34,10 +34,18 @@ def test_an_item_is_a_game_and_changes_with_the_seeds(settings: Settings) -> Non
 
 
 @pytest.mark.parametrize(
-    "options", [{"seeds_per_game": 0}, {"seeds_per_game": 1001}, {"games": ["chess"]}, {"games": []}]
+    ("options", "message"),
+    [
+        ({"seeds_per_game": 0}, r"options\.seeds_per_game: .* greater than or equal to 1"),
+        ({"seeds_per_game": 1001}, r"options\.seeds_per_game: .* less than or equal to 1000 \(given: 1001\)"),
+        ({"seeds_per_game": True}, r"options\.seeds_per_game: .* valid integer"),
+        ({"games": ["chess"]}, r"options\.games: .*no game 'chess'; allowed: arithmetic, "),
+        ({"games": []}, r"options\.games: .* at least 1 item"),
+        ({"seeds": 3}, r"options\.seeds: unknown key; allowed here: games, seeds_per_game"),
+    ],
 )
-def test_bad_options(options: dict[str, object], settings: Settings) -> None:
-    with pytest.raises(ConfigurationError, match=r"sources\.games\.options\."):
+def test_bad_options(options: dict[str, object], message: str, settings: Settings) -> None:
+    with pytest.raises(ConfigurationError, match=r"sources\.games\." + message):
         list(list_items("games", source(**options), settings))
 
 
@@ -49,7 +57,7 @@ def test_a_line_of_the_script_becomes_a_trajectory() -> None:
         Step("tool", "A coin."),
     )
     assert (found.outcome, found.reward, found.generator) == ("success", 1.0, "simulator_gold")
-    assert found.environment == "textworld_express/coin"
+    assert (found.environment, found.episode) == ("textworld_express/coin", "0")
 
 
 def test_equal_episodes_of_two_seeds_are_one(settings: Settings) -> None:
