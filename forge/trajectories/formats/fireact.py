@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from forge.schema import Step
+from forge.schema import Role, Step
 from forge.trajectories.formats.fields import (
     Found,
     Record,
@@ -115,5 +115,9 @@ def _text_steps(run: str) -> list[Step]:
     asked, response, said = behind.partition(_RESPONSE)
     if not response:
         before, asked = "", told
-    opening = (("system", before.strip()), ("user", _asked(asked.strip())), ("assistant", said.strip()))
+    opening: tuple[tuple[Role, str], ...] = (
+        ("system", before.strip()),
+        ("user", _asked(asked.strip())),
+        ("assistant", said.strip()),
+    )
     return [*(Step(role, words) for role, words in opening if words), *steps_of(parts)]

@@ -1,4 +1,4 @@
-"""Rows of our own table ``trajectories`` (docs/tables.md): ``task``, ``tools`` and ``steps``, as a release exports them."""
+"""Rows of our own table ``trajectories`` (docs/tables.md): ``task``, ``tools``, ``steps``; releases hold them."""
 
 from __future__ import annotations
 
