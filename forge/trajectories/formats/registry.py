@@ -39,77 +39,48 @@ from forge.trajectories.formats import (
 )
 from forge.trajectories.formats.fields import Found, Record
 
-RECORD_FORMATS: tuple[str, ...] = (
-    # The first that matches reads the record: formats with marks of their own come before those that share their keys.
-    "table_rows",
-    "atif",
-    "adp",
-    "swe_agent",
-    "toolbench",
-    "tooleval",
-    "tooltalk",
-    "seal_tools",
-    "agentdojo",
-    "games",
-    "fireact",
-    "nebius",
-    "openhands",
-    "openhands_events",
-    "swe_smith",
-    "tau_bench",
-    "toolace",
-    "agent_instruct",
-    "agent_flan",
-    "xlam",
-    "alpaca_calls",
-    "reflexion_memories",
-    "react_notebook",
-    "react_prompts",
-    "sharegpt",
-    "openai_messages",
-)
-ARRAY_FORMATS: tuple[str, ...] = ("agentdojo",)
-"""Formats whose records may be arrays."""
-FILE_FORMATS: tuple[str, ...] = ("api_bank", "openhands_events")
-"""Formats in which the records of one file make one episode."""
-TEXT_FORMATS: tuple[str, ...] = ("api_bank_scenes", "react_text")
-NAMES: tuple[str, ...] = tuple(dict.fromkeys((*RECORD_FORMATS, *FILE_FORMATS, *TEXT_FORMATS)))
 
-# Imported by name, not looked up: a job's fingerprint counts the code that its imports reach.
-_MODULES: Mapping[str, ModuleType] = {
-    module.__name__.rpartition(".")[2]: module
-    for module in (
-        adp,
-        agent_flan,
-        agent_instruct,
-        agentdojo,
-        alpaca_calls,
-        api_bank,
-        api_bank_scenes,
-        atif,
-        fireact,
-        games,
-        nebius,
-        openai_messages,
-        openhands,
-        openhands_events,
-        react_notebook,
-        react_prompts,
-        react_text,
-        reflexion_memories,
-        seal_tools,
-        sharegpt,
-        swe_agent,
-        swe_smith,
-        table_rows,
-        tau_bench,
-        toolace,
-        toolbench,
-        tooleval,
-        tooltalk,
-        xlam,
-    )
-}
+def _named(*modules: ModuleType) -> Mapping[str, ModuleType]:
+    return {module.__name__.rpartition(".")[2]: module for module in modules}
+
+
+# Imported by name, not looked up: a job's fingerprint counts the code that its imports reach. The first that matches
+# reads the record: formats with marks of their own come before those that share their keys.
+RECORD_FORMATS = _named(
+    table_rows,
+    atif,
+    adp,
+    swe_agent,
+    toolbench,
+    tooleval,
+    tooltalk,
+    seal_tools,
+    agentdojo,
+    games,
+    fireact,
+    nebius,
+    openhands,
+    openhands_events,
+    swe_smith,
+    tau_bench,
+    toolace,
+    agent_instruct,
+    agent_flan,
+    xlam,
+    alpaca_calls,
+    reflexion_memories,
+    react_notebook,
+    react_prompts,
+    sharegpt,
+    openai_messages,
+)
+ARRAY_FORMATS = _named(agentdojo)
+"""Formats whose records may be arrays."""
+FILE_FORMATS = _named(api_bank, openhands_events)
+"""Formats in which the records of one file make one episode."""
+TEXT_FORMATS = _named(api_bank_scenes, react_text)
+_MODULES: Mapping[str, ModuleType] = {**RECORD_FORMATS, **FILE_FORMATS, **TEXT_FORMATS}
+NAMES: tuple[str, ...] = tuple(_MODULES)
 
 
 def module_of(name: str) -> ModuleType:
@@ -120,10 +91,10 @@ def module_of(name: str) -> ModuleType:
 def format_of_record(record: Any) -> str | None:
     """The name of the record's format; None when no format knows it."""
     if isinstance(record, list):
-        return next((name for name in ARRAY_FORMATS if _MODULES[name].matches_array(record)), None)
+        return next((name for name, module in ARRAY_FORMATS.items() if module.matches_array(record)), None)
     if not isinstance(record, dict):
         return None
-    return next((name for name in RECORD_FORMATS if _MODULES[name].matches(record)), None)
+    return next((name for name, module in RECORD_FORMATS.items() if module.matches(record)), None)
 
 
 def read_record(record: Any, name: str) -> Iterator[Found]:
@@ -135,9 +106,9 @@ def read_record(record: Any, name: str) -> Iterator[Found]:
 
 def format_of_file(first: Record) -> str | None:
     """The name of the format of a file with such a first record, if it is one whose records belong together."""
-    return next((name for name in FILE_FORMATS if _MODULES[name].matches_first(first)), None)
+    return next((name for name, module in FILE_FORMATS.items() if module.matches_first(first)), None)
 
 
 def format_of_text(head: str) -> str | None:
     """The name of the format of a text that begins so; None when no format knows it."""
-    return next((name for name in TEXT_FORMATS if _MODULES[name].matches_text(head)), None)
+    return next((name for name, module in TEXT_FORMATS.items() if module.matches_text(head)), None)
