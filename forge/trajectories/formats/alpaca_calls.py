@@ -19,12 +19,12 @@ from forge.trajectories.formats.fields import (
     Record,
     call_of,
     identifier,
+    json_record,
     malformed,
     parsed_json,
     text,
     tools_of,
 )
-from forge.trajectories.formats.json_records import json_record
 from forge.trajectories.formats.openai_messages import conversation
 from forge.trajectories.formats.parameter_types import typed_tools
 from forge.trajectories.formats.tagged_calls import tagged_step

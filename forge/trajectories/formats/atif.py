@@ -24,11 +24,11 @@ from forge.trajectories.formats.fields import (
     arguments_of,
     content_of,
     identifier,
+    json_record,
     malformed,
     objects,
     text,
 )
-from forge.trajectories.formats.json_records import json_record
 from forge.trajectories.formats.openai_messages import conversation, facts, function_tools
 
 Version = Literal["ATIF-v1.7", "ATIF-v1.8"]

@@ -154,6 +154,13 @@ def json_text(value: object) -> str:
         raise malformed(f"no JSON value: {error}") from None
 
 
+def json_record(record: Record) -> Record:
+    """The record itself. Raises ``malformed_record`` when JSON cannot hold it: rows of Parquet may have bytes, huge
+    integers or half surrogate pairs in them, which could never be written again."""
+    json_text(record)
+    return record
+
+
 def parsed_json(value: str | bytes | None) -> Any:
     """The value of a JSON text; None when it is none."""
     try:

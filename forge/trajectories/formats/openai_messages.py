@@ -23,6 +23,7 @@ from forge.trajectories.formats.fields import (
     content_of,
     first_request,
     identifier,
+    json_record,
     malformed,
     number,
     objects,
@@ -33,7 +34,6 @@ from forge.trajectories.formats.fields import (
     tools_of,
     trajectory,
 )
-from forge.trajectories.formats.json_records import json_record
 
 KEYS = ("messages", "traj")
 _IDS = ("id", "task_id", "instance_id", "conversation_id", "uuid")

@@ -20,6 +20,7 @@ from forge.trajectories.formats.fields import (
     arguments_of,
     call_of,
     content_of,
+    json_record,
     malformed,
     objects,
     parsed_json,
@@ -27,7 +28,6 @@ from forge.trajectories.formats.fields import (
     text,
     tools_of,
 )
-from forge.trajectories.formats.json_records import json_record
 from forge.trajectories.formats.openai_messages import conversation
 from forge.trajectories.formats.parameter_types import typed_tools
 from forge.trajectories.formats.tagged_calls import has_calls_or_thoughts, tagged_step

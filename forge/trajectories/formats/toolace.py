@@ -21,13 +21,13 @@ from forge.trajectories.formats.fields import (
     Record,
     UnusableRecordError,
     content_of,
+    json_record,
     objects,
     parsed_json,
     role_of,
     text,
     tools_of,
 )
-from forge.trajectories.formats.json_records import json_record
 from forge.trajectories.formats.openai_messages import conversation
 from forge.trajectories.formats.parameter_types import typed_tools
 

@@ -13,12 +13,12 @@ from forge.trajectories.formats.fields import (
     Record,
     UnusableRecordError,
     call_of,
+    json_record,
     malformed,
     parsed_json,
     text,
     tools_of,
 )
-from forge.trajectories.formats.json_records import json_record
 from forge.trajectories.formats.openai_messages import conversation
 from forge.trajectories.formats.parameter_types import typed_tools
 
