@@ -23,9 +23,11 @@ from forge.trajectories.formats.fields import (
     UnusableRecordError,
     arguments_of,
     content_of,
+    flag,
     identifier,
     json_record,
     malformed,
+    object_of,
     objects,
     text,
 )
@@ -83,8 +85,8 @@ def write(trajectory: Trajectory, version: Version = "ATIF-v1.8") -> dict[str, A
 
 
 def _episode(document: Record) -> Trajectory:
-    extra = _object(document.get("extra"))
-    agent = _object(document.get("agent"))
+    extra = object_of(document.get("extra"))
+    agent = object_of(document.get("agent"))
     name = text(agent.get("name"))
     found = conversation(
         {
@@ -103,10 +105,6 @@ def _subagents(document: Record) -> list[Record]:
     return [one for one in embedded if isinstance(one, dict)] if isinstance(embedded, list) else []
 
 
-def _object(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
 def _read_step(turn: int, step: Record) -> Iterator[Step]:
     source = text(step.get("source"))
     role = _ROLES.get(source or "")
@@ -116,13 +114,13 @@ def _read_step(turn: int, step: Record) -> Iterator[Step]:
     generated = {call.get("tool_call_id") for call in stated_calls if _is_generated(call)}
     calls = tuple(_read_call(call, turn) for call in stated_calls)
     message, thought = _message(step.get("message")) or None, text(step.get("reasoning_content"))
-    results = _object(step.get("observation")).get("results")
+    results = object_of(step.get("observation")).get("results")
     answers = objects(results, f"step {turn}: results") if results else []
     if message is not None or thought is not None or calls or not answers:
         yield Step(role, message, thought=thought, calls=calls, loss=_loss(step))
     for result in answers:
         call_id = text(result.get("source_call_id"))
-        error = text(_object(result.get("extra")).get("error"))
+        error = text(object_of(result.get("extra")).get("error"))
         answered = None if call_id in generated else call_id
         yield Step("tool", _message(result.get("content")), answers=answered, error=error)
 
@@ -136,15 +134,14 @@ def _read_call(call: Record, turn: int) -> ToolCall:
 
 
 def _is_generated(call: Record) -> bool:
-    return _object(call.get("extra")).get("id_generated") is True and isinstance(call.get("tool_call_id"), str)
+    return object_of(call.get("extra")).get("id_generated") is True and isinstance(call.get("tool_call_id"), str)
 
 
 def _loss(step: Record) -> bool | None:
     """Nobody may train on what an agent did before, where the step is a copy of it for context."""
     if step.get("is_copied_context") is True and step.get("source") == "agent":
         return False
-    stated = _object(step.get("extra")).get("loss")
-    return stated if isinstance(stated, bool) else None
+    return flag(object_of(step.get("extra")).get("loss"))
 
 
 def _message(value: object) -> str | None:
@@ -153,7 +150,7 @@ def _message(value: object) -> str | None:
         return content_of(value)
     texts = []
     for part in value:
-        path = text(_object(part.get("source")).get("path"))
+        path = text(object_of(part.get("source")).get("path"))
         if isinstance(part.get("text"), str):
             texts.append(part["text"])
         elif path is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from forge.schema import Step, ToolCall, canonical_json
-from forge.trajectories.formats.fields import UnusableRecordError, arguments_of, malformed
+from forge.trajectories.formats.fields import UnusableRecordError, arguments_of, json_text, malformed
 
 
 def called(name: object, arguments: object, where: str, call_id: str | None = None) -> ToolCall:
@@ -29,9 +29,4 @@ def observation(result: object, error: object = None) -> Step:
 def written(value: object) -> str | None:
     """A text as it stands, None for nothing, any other value whole, as canonical JSON. Raises ``malformed_record`` for
     a value that JSON cannot hold."""
-    if value is None or isinstance(value, str):
-        return value
-    try:
-        return canonical_json(value)
-    except TypeError as error:  # bytes, an integer beyond 64 bits, half a surrogate pair, too deep a nesting
-        raise malformed(f"a value that JSON cannot hold: {error}") from None
+    return value if value is None or isinstance(value, str) else json_text(value)

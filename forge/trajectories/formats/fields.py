@@ -113,6 +113,16 @@ def text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def flag(value: object) -> bool | None:
+    """The value when it is true or false."""
+    return value if isinstance(value, bool) else None
+
+
+def object_of(value: object) -> Record:
+    """The value when it is an object, else an empty one."""
+    return value if isinstance(value, Mapping) else {}
+
+
 def identifier(value: object) -> str:
     """A record's own id as text; empty when it has none."""
     return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""

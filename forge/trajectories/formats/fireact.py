@@ -15,6 +15,7 @@ from forge.trajectories.formats.fields import (
     Record,
     UnusableRecordError,
     first_request,
+    flag,
     identifier,
     number,
     objects,
@@ -93,12 +94,7 @@ def _turns(messages: list[dict[str, Any]]) -> Iterator[Turn]:
     for turn_number, message in enumerate(messages):
         role = role_of(message.get("role"), turn_number)
         content = words_of(message.get("content"), turn_number)
-        yield Turn(role, _asked(content) if role == "user" else content, _loss(message))
-
-
-def _loss(message: Mapping[str, Any]) -> bool | None:
-    loss = message.get("loss")
-    return loss if isinstance(loss, bool) else None
+        yield Turn(role, _asked(content) if role == "user" else content, flag(message.get("loss")))
 
 
 def _asked(content: str) -> str:

@@ -22,6 +22,7 @@ from forge.trajectories.formats.fields import (
     call_of,
     content_of,
     first_request,
+    flag,
     identifier,
     json_record,
     malformed,
@@ -120,10 +121,7 @@ def openai_steps(turns: Sequence[Mapping[str, Any]]) -> list[Step]:
         elif turn.get("function_call"):
             calls = (call_of(turn["function_call"], turn_number),)
         thought = text(turn.get("reasoning_content")) or text(turn.get("thought")) or reasoning
-        loss = turn.get("loss")
-        steps.append(
-            Step(role, content or None, thought=thought, calls=calls, loss=loss if isinstance(loss, bool) else None)
-        )
+        steps.append(Step(role, content or None, thought=thought, calls=calls, loss=flag(turn.get("loss"))))
     return steps
 
 

@@ -22,6 +22,7 @@ from forge.trajectories.formats.fields import (
     first_request,
     identifier,
     json_text,
+    object_of,
     objects,
     text,
     tools_of,
@@ -76,12 +77,8 @@ def read(record: Record) -> Iterator[Found]:
 
 
 def read_file(records: Sequence[Record]) -> Iterator[Found]:
-    """The episode whose events the records are, or, of records that hold their events, the episode of each."""
-    if any(_is_event(record) for record in records[:2]):
-        yield from read({"history": list(records)})
-        return
-    for record in records:
-        yield from read(record)
+    """The episode whose events the records are."""
+    yield from read({"history": list(records)})
 
 
 def _events(record: Record) -> list[Any]:
@@ -116,7 +113,7 @@ class _Stream:
         if isinstance(event.get("kind"), str):
             self._add_sdk(event)
         elif isinstance(event.get("action"), str):
-            self._add_action(event, event["action"], _object(event.get("args")))
+            self._add_action(event, event["action"], object_of(event.get("args")))
         elif isinstance(event.get("observation"), str):
             self._add_observation(event, event["observation"])
 
@@ -136,10 +133,10 @@ class _Stream:
             self._add_calls(event, action, arguments)
 
     def _add_calls(self, event: Mapping[str, Any], action: str, arguments: Mapping[str, Any]) -> None:
-        metadata = _object(event.get("tool_call_metadata"))
-        response = _object(metadata.get("model_response"))
+        metadata = object_of(event.get("tool_call_metadata"))
+        response = object_of(metadata.get("model_response"))
         choices = response.get("choices")
-        message = _object(_object(choices[0] if isinstance(choices, list) and choices else None).get("message"))
+        message = object_of(object_of(choices[0] if isinstance(choices, list) and choices else None).get("message"))
         calls = message.get("tool_calls")
         if isinstance(calls, list) and calls:
             name = text(response.get("id")) or ""
@@ -165,9 +162,9 @@ class _Stream:
         if observation in _INTERNAL_OBSERVATIONS:
             return
         said = content_of(event.get("content")) or ""
-        answers = text(_object(event.get("tool_call_metadata")).get("tool_call_id"))
+        answers = text(object_of(event.get("tool_call_metadata")).get("tool_call_id"))
         cause = identifier(event.get("cause"))
-        if answers is None and cause in self._of_user:
+        if answers is None and cause and cause in self._of_user:
             self.steps.append(Step("user", said))
         else:
             self._answer(Step("tool", said, answers=answers, error=said if observation == "error" else None))
@@ -179,7 +176,7 @@ class _Stream:
             self.tools = self.tools or tools_of(event.get("tools"))
             self.steps.append(Step("system", _joined(prompts)))
         elif kind == "MessageEvent":
-            message = _object(event.get("llm_message"))
+            message = object_of(event.get("llm_message"))
             said = _joined([_text_of(message.get("content")), _text_of(event.get("extended_content"))])
             if event.get("source") == "agent":
                 self.steps.append(Step("assistant", said, text(message.get("reasoning_content")) or None))
@@ -193,7 +190,7 @@ class _Stream:
     def _add_sdk_call(self, event: Mapping[str, Any]) -> None:
         call = event.get("tool_call")
         if not isinstance(call, Mapping):
-            given = {name: value for name, value in _object(event.get("action")).items() if name != "kind"}
+            given = {name: value for name, value in object_of(event.get("action")).items() if name != "kind"}
             call = {"name": event.get("tool_name"), "arguments": given}
         made = call_of(dict(call), len(self.steps))
         made = replace(made, call_id=made.call_id or text(event.get("tool_call_id")))
@@ -222,16 +219,12 @@ class _Stream:
         self.steps.append(step if is_answer or step.answers is not None else Step("user", step.content))
 
 
-def _object(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
 def _text_of(value: object) -> str | None:
     """A text, or the SDK's blocks, one or a list: the texts among them, and the others, such as images, as JSON."""
     blocks = [value] if isinstance(value, Mapping) else value
     if not isinstance(blocks, list):
         return content_of(blocks)
-    return _joined([text(_object(block).get("text")) or json_text(block) for block in blocks])
+    return _joined([text(object_of(block).get("text")) or json_text(block) for block in blocks])
 
 
 def _joined(parts: Sequence[str | None]) -> str | None:
@@ -239,6 +232,6 @@ def _joined(parts: Sequence[str | None]) -> str | None:
 
 
 def _model(record: Record) -> str:
-    metadata = _object(record.get("metadata"))
+    metadata = object_of(record.get("metadata"))
     configurations = (metadata.get("llm_config"), metadata.get("llm"), metadata, record)
-    return next((found for one in configurations if (found := text(_object(one).get("model")))), "")
+    return next((found for one in configurations if (found := text(object_of(one).get("model")))), "")

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from forge.schema import Role, Step, ToolCall, is_deeper_than
-from forge.trajectories.formats.fields import MAX_NESTING, UnusableRecordError, content_of, malformed, parsed_json
+from forge.trajectories.formats.fields import MAX_NESTING, UnusableRecordError, content_of, parsed_json
 
 Kind = Literal["thought", "action", "input", "observation", "answer"]
 
@@ -81,10 +81,7 @@ def words_of(value: object, turn: int) -> str:
     has no text and cannot be written as one."""
     if isinstance(value, (dict, list)) and is_deeper_than(value, MAX_NESTING):
         raise UnusableRecordError("too_deeply_nested", f"turn {turn}: content of more than {MAX_NESTING} levels")
-    try:
-        return content_of(value) or ""
-    except (TypeError, ValueError) as error:
-        raise malformed(f"turn {turn}: content is no text: {error}") from None
+    return content_of(value) or ""
 
 
 def labelled(text: str) -> tuple[str, list[Part]]:

@@ -26,6 +26,7 @@ from forge.trajectories.formats.fields import (
     first_request,
     identifier,
     number,
+    object_of,
     objects,
     outcome_of,
     text,
@@ -85,7 +86,7 @@ def displayed_steps(display: str) -> list[Step]:
 
 def _results(record: Record) -> Iterator[Found]:
     """A file of results: each simulation is an episode, or a problem of its own."""
-    info = _object(record.get("info"))
+    info = object_of(record.get("info"))
     for place, simulation in enumerate(objects(record["simulations"], "simulations")):
         try:
             yield _simulation(simulation, info)
@@ -95,8 +96,8 @@ def _results(record: Record) -> Iterator[Found]:
 
 def _simulation(simulation: Record, info: Mapping[str, Any]) -> Found:
     """``info`` names the domain, its policy, which is the agent's system prompt, its tools, and the agent's model."""
-    domain, agent = _object(info.get("environment_info")), _object(info.get("agent_info"))
-    reward = number(_object(simulation.get("reward_info")).get("reward"))
+    domain, agent = object_of(info.get("environment_info")), object_of(info.get("agent_info"))
+    reward = number(object_of(simulation.get("reward_info")).get("reward"))
     steps = _steps(simulation.get("messages"), "messages")
     policy = text(simulation.get("policy")) or text(domain.get("policy"))
     if policy and not any(step.role == "system" for step in steps):
@@ -116,7 +117,7 @@ def _simulation(simulation: Record, info: Mapping[str, Any]) -> Found:
 
 def _row(record: Record) -> Found:
     """A row of a published set. τ-bench's verdict is the state of the database, τ²-bench's the score."""
-    evaluation, meta = _object(record.get("eval_result")), _object(record.get("meta"))
+    evaluation, meta = object_of(record.get("eval_result")), object_of(record.get("meta"))
     reward, is_equal = number(evaluation.get("score")), evaluation.get("db_match")
     is_first = record.get("benchmark_name") in _FIRST_BENCHMARK and isinstance(is_equal, bool)
     steps = _steps(record.get("messages"), "messages")
@@ -184,7 +185,3 @@ def _tools(definitions: object) -> tuple[Mapping[str, Any], ...]:
 def _episode(record: Record) -> str:
     """The task and the trial."""
     return "#".join(found for name in ("task_id", "trial") if (found := identifier(record.get(name))))
-
-
-def _object(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
