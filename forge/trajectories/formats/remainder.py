@@ -8,11 +8,12 @@ none.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from forge.schema import Trajectory
 from forge.trajectories.formats import table_rows
-from forge.trajectories.formats.fields import malformed, trajectory
+from forge.trajectories.formats.fields import malformed
 
 KEY = "hephaestus_forge"
 """Where the remainder stands: in ATIF's ``extra``, in ADP's ``details``, beside OpenAI's ``messages``."""
@@ -23,9 +24,10 @@ _LISTS = ("steps", "calls")
 
 def remainder(wanted: Trajectory, found: Trajectory) -> dict[str, Any]:
     """The patch that turns ``found`` into ``wanted``, sources and items aside. Empty when they are equal."""
-    if _without_source(wanted) == _without_source(found):
+    if replace(wanted, source=found.source, item_id=found.item_id) == found:
         return {}
-    return _patch({name: _row(found)[name] for name in (*_COLUMNS, "steps")}, _row(wanted))
+    row = found.row("")
+    return _patch({name: row[name] for name in (*_COLUMNS, "steps")}, wanted.row(""))
 
 
 def restored(found: Trajectory, patch: object) -> Trajectory:
@@ -35,26 +37,8 @@ def restored(found: Trajectory, patch: object) -> Trajectory:
     if not isinstance(patch, Mapping):
         raise malformed(f"{KEY} is no object")
     allowed = {name: patch[name] for name in (*_COLUMNS, "steps") if name in patch}
-    episodes = [one for one in table_rows.read(_patched(_row(found), allowed)) if isinstance(one, Trajectory)]
+    episodes = [one for one in table_rows.read(_patched(found.row(""), allowed)) if isinstance(one, Trajectory)]
     return episodes[0]
-
-
-def _row(found: Trajectory) -> dict[str, Any]:
-    return found.row("")
-
-
-def _without_source(found: Trajectory) -> Trajectory:
-    return trajectory(
-        found.task,
-        found.steps,
-        tools=found.tools,
-        outcome=found.outcome,
-        reward=found.reward,
-        environment=found.environment,
-        license=found.license,
-        generator=found.generator,
-        episode=found.episode,
-    )
 
 
 def _patch(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
