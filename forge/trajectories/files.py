@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from forge.config import Settings, SourceSettings, source_options
-from forge.rows import RowFormat, values
+from forge.rows import Row, RowFormat, values
 from forge.schema import Decision, Item, Outcome, Trajectory, content_hash
 from forge.stored_files import Problem, Size, StoredFile, StoredFilesOptions, list_stored_files
 from forge.text.licenses import spdx_of
@@ -70,7 +70,16 @@ class TrajectoryFilesOptions(StoredFilesOptions):
     def _one_way(self) -> TrajectoryFilesOptions:
         if self.mapping is not None and self.format != "auto":
             raise ValueError("format and mapping: name one of the two")
+        if self.container == "text" and self.wants_records:
+            raise ValueError("container: a text has no records, which format or mapping would read")
+        if self.container not in {"auto", "text"} and self.format in registry.TEXT_FORMATS:
+            raise ValueError(f"container: format {self.format!r} reads texts")
         return self
+
+    @property
+    def wants_records(self) -> bool:
+        """Whether only records can be read in the way that is stated."""
+        return self.mapping is not None or self.format not in {"auto", *registry.TEXT_FORMATS}
 
 
 def list_items(name: str, source: SourceSettings, settings: Settings) -> Iterator[Item]:
@@ -153,7 +162,8 @@ class TrajectoryFile(StoredFile):
             return self.options.container
         if self.options.format in registry.TEXT_FORMATS:
             return "text"
-        return _CONTAINER_OF_SUFFIX.get(self.path.suffix.lower(), "jsonl")
+        found = _CONTAINER_OF_SUFFIX.get(self.path.suffix.lower(), "jsonl")
+        return "jsonl" if found == "text" and self.options.wants_records else found
 
     def episodes(self) -> Iterator[tuple[str, Found]]:
         """(place in the file, episode or problem)."""
@@ -168,22 +178,24 @@ class TrajectoryFile(StoredFile):
         found = values(self, container, self.options.max_row_bytes)
         first = next(found, None)
         if first is None:
+            yield "", Problem("", "empty_file")
             return
-        if not isinstance(first, Problem):
-            whole = self._whole_file_format(first[1])
-            if whole is not None:
-                yield from _as_one(whole, first, found)
-                return
-        yield from _of_value(first, read)
-        for value in found:
+        whole = self._whole_file_format(first)
+        if whole is not None:
+            yield from _as_one(whole, chain((first,), found))
+            return
+        for value in chain((first,), found):
             yield from _of_value(value, read)
 
-    def _whole_file_format(self, first: Any) -> str | None:
-        if self.options.mapping is not None or not isinstance(first, dict):
+    def _whole_file_format(self, first: Row | Problem) -> str | None:
+        """The format in which all records of the file are one episode, if it is in such a one."""
+        forced = self.options.format
+        if forced in registry.FILE_FORMATS and forced not in registry.RECORD_FORMATS:
+            return forced
+        if self.options.mapping is not None or isinstance(first, Problem) or not isinstance(first[1], dict):
             return None
-        if self.options.format != "auto":
-            return self.options.format if self.options.format in registry.FILE_FORMATS else None
-        return registry.format_of_file(first)
+        known = registry.format_of_file(first[1])
+        return known if forced in {"auto", known} else None
 
     def _record_reader(self) -> Callable[[Any], Iterator[Found]]:
         if self.options.mapping is not None:
@@ -237,24 +249,29 @@ def _lines(head: str, text: io.TextIOWrapper, limit: int) -> Iterator[str]:
     yield from iter(lambda: text.readline(limit), "")
 
 
-def _as_one(name: str, first: tuple[str, Any], rest: Iterator[Any]) -> Iterator[tuple[str, Found]]:
-    """A file whose records are together one or several episodes."""
+def _as_one(name: str, values_of_file: Iterator[Row | Problem]) -> Iterator[tuple[str, Found]]:
+    """A file whose records are together one episode. It ends at the first that cannot be read: an episode with a hole
+    never happened."""
     records: list[Mapping[str, Any]] = []
-    for value in (first, *islice(rest, MAX_RECORDS_OF_ONE_EPISODE)):
+    for value in islice(values_of_file, MAX_RECORDS_OF_ONE_EPISODE):
         if isinstance(value, Problem):
-            yield "", value
-        elif isinstance(value[1], dict):
-            records.append(value[1])
+            problem = value
+        elif not isinstance(value[1], dict):
+            problem = Problem(value[0], "not_an_object", f"a record is a {type(value[1]).__name__}")
         else:
-            yield "", Problem(value[0], "not_an_object", f"a record is a {type(value[1]).__name__}")
-    if next(rest, None) is not None:
-        yield "", Problem("", "oversized", f"more than {MAX_RECORDS_OF_ONE_EPISODE:,} records in a file that is one")
-        return
+            records.append(value[1])
+            continue
+        yield "", replace(problem, detail=f"{problem.detail}; the episode ends before it".removeprefix("; "))
+        break
+    else:
+        if next(values_of_file, None) is not None:
+            yield "", Problem("", "oversized", f"more than {MAX_RECORDS_OF_ONE_EPISODE:,} records in one episode")
+            return
     for found in _guarded(registry.module_of(name).read_file(records)):
         yield "", found
 
 
-def _of_value(value: tuple[str, Any] | Problem, read: Callable[[Any], Iterator[Found]]) -> Iterator[tuple[str, Found]]:
+def _of_value(value: Row | Problem, read: Callable[[Any], Iterator[Found]]) -> Iterator[tuple[str, Found]]:
     if isinstance(value, Problem):
         yield "", value
         return
@@ -264,39 +281,55 @@ def _of_value(value: tuple[str, Any] | Problem, read: Callable[[Any], Iterator[F
 
 
 def _guarded(found: Iterator[Found]) -> Iterator[Found]:
-    """What a format gives; what it raises is the problem that ends one record, never the file."""
+    """What a format gives; what it raises is the problem that ends one record, never the file. Nothing is one too."""
+    is_empty = True
     try:
-        yield from found
+        for one in found:
+            is_empty = False
+            yield one
     except UnusableRecordError as error:
         yield Problem("", error.reason, str(error))
     except Exception as error:  # noqa: BLE001  see above
         yield Problem("", "reader_failed", f"{type(error).__name__}: {error}"[:300])
+    else:
+        if is_empty:
+            yield Problem("", "no_steps", "there is no episode in it")
 
 
-def _read_record(record: Any, name: str) -> Iterator[Found]:
+def _read_record(record: Any, forced: str) -> Iterator[Found]:
     """The episodes of one record; of an object of records (id -> record), of each of them."""
-    if name == "auto":
-        name = registry.format_of_record(record) or ""
-        if not name:
-            yield from _entries(record)
-            return
-    elif not isinstance(record, dict):
-        raise UnusableRecordError("not_an_object", f"a record is a {type(record).__name__}")
-    yield from registry.read_record(record, name)
-
-
-def _entries(record: Any) -> Iterator[Found]:
+    name = _format_of(record, forced)
+    if name is not None:
+        yield from registry.read_record(record, name)
+        return
     if not isinstance(record, dict):
         raise UnusableRecordError("not_an_object", f"a record is a {type(record).__name__}")
-    known = [(key, entry, registry.format_of_record(entry)) for key, entry in record.items()]
-    if not any(name for _, _, name in known):
+    entries = [(str(key), entry, _format_of(entry, forced)) for key, entry in record.items()]
+    if any(known is not None for _, _, known in entries):
+        yield from _entries(entries)
+    elif forced != "auto":
+        yield from registry.read_record(record, forced)
+    else:
         raise UnusableRecordError("unknown_format", f"keys: {', '.join(sorted(map(str, record))[:20])}"[:500])
-    for key, entry, name in known:
+
+
+def _format_of(record: Any, forced: str) -> str | None:
+    """The format that a record is in: the forced one or none, else any."""
+    if forced == "auto":
+        return registry.format_of_record(record)
+    module = registry.module_of(forced)
+    if isinstance(record, list):
+        return forced if forced in registry.ARRAY_FORMATS and module.matches_array(record) else None
+    return forced if isinstance(record, dict) and module.matches(record) else None
+
+
+def _entries(entries: Sequence[tuple[str, Any, str | None]]) -> Iterator[Found]:
+    for key, entry, name in entries:
         if name is None:
-            yield Problem(str(key), "unknown_format", "an entry in no format that is known")
+            yield Problem(key, "unknown_format", "an entry in no format that is known")
             continue
         for found in _guarded(registry.read_record(entry, name)):
             if isinstance(found, Problem):
-                yield replace(found, part="#".join(part for part in (str(key), found.part) if part))
+                yield replace(found, part="#".join(part for part in (key, found.part) if part))
             else:
-                yield found if found.episode else replace(found, episode=str(key))
+                yield found if found.episode else replace(found, episode=key)

@@ -41,7 +41,7 @@ def read(record: Record) -> Iterator[Found]:
     instruction = _first(record, "instruction", "goal", "task_description") or task
     opening = _seen(_first(record, "initial_observation", "observation"), record)
     steps = [Step("user", "\n\n".join(part for part in (instruction, opening) if part))]
-    for place, turn in enumerate(objects(record["steps"], "steps")):
+    for place, turn in enumerate(objects(record.get("steps"), "steps")):
         steps += _turn(turn, place)
     score = number(record.get("final_score", record.get("score")))
     yield trajectory(

@@ -30,7 +30,7 @@ def matches(record: Record) -> bool:
 
 
 def read(record: Record) -> Iterator[Found]:
-    turns = objects(record["trajectory"], "trajectory")
+    turns = objects(record.get("trajectory"), "trajectory")
     said = [_step(turn, place) for place, turn in enumerate(turns)]
     steps = with_commands([step for step in said if step.role != "system" or step.content])
     yield trajectory(

@@ -33,7 +33,7 @@ def matches(record: Record) -> bool:
 
 
 def read(record: Record) -> Iterator[Found]:
-    turns = record["messages"]
+    turns = record.get("messages")
     if isinstance(turns, str):
         turns = parsed_json(turns)
         if isinstance(turns, list) and is_deeper_than(turns, MAX_NESTING):

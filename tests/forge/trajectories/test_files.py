@@ -21,6 +21,7 @@ import forge.trajectories.files
 from forge.config import ConfigurationError, SourceSettings, load_settings, source_options
 from forge.schema import Decision, Step, ToolCall, Trajectory, table_of
 from forge.trajectories.files import TrajectoryFilesOptions
+from forge.trajectories.formats import registry
 
 WEATHER = {
     "name": "weather",
@@ -277,6 +278,80 @@ def test_a_forced_format_reads_by_that_format_only() -> None:
     assert isinstance(found, Trajectory)
 
 
+@pytest.mark.parametrize("name", registry.RECORD_FORMATS)
+def test_a_forced_format_reads_any_record_or_says_what_it_lacks(name: str) -> None:
+    records: list[object] = [{}, {"a": None}, [], ["a"], None, 7, {"k1": {}, "k2": 3}]
+    found = read(lines(*records), format=name)
+    assert {row.item_id.split("#")[1] for row in found if isinstance(row, Decision)} == set("1234567")
+    assert not {row.reason for row in found if isinstance(row, Decision)} & {"reader_failed", "unknown_format"}
+
+
+def test_a_forced_format_reads_objects_and_arrays_of_records_too() -> None:
+    first, odd, second = read(
+        orjson.dumps({"x1": GLAIVE, "odd": OPENAI, "x2": GLAIVE}), name="a.json", format="sharegpt"
+    )
+    assert isinstance(first, Trajectory)
+    assert isinstance(odd, Decision)
+    assert isinstance(second, Trajectory)
+    assert (first.episode, odd.item_id, second.episode) == ("x1", "a.json#odd", "x2")
+    call = {"function": "look", "args": {}, "id": "c"}
+    turns = [{"role": "user", "content": "Look."}, {"role": "assistant", "content": None, "tool_calls": [call]}]
+    array = ["agentdojo", "travel", "user_task_1", turns, True]
+    automatic, forced = read(lines(array)), read(lines(array), format="agentdojo")
+    assert automatic == forced
+    assert isinstance(forced[0], Trajectory)
+
+
+EVENTS = [
+    {"id": 1, "source": "user", "action": "message", "args": {"content": "List the files."}},
+    {"id": 2, "source": "agent", "action": "run", "args": {"command": "ls"}},
+    {"id": 3, "source": "agent", "observation": "run", "content": "a.py", "cause": 2},
+    {"id": 4, "source": "agent", "action": "message", "args": {"content": "One."}},
+]
+
+
+@pytest.mark.parametrize("forced", [{}, {"format": "openhands_events"}])
+def test_a_file_of_events_is_one_episode_up_to_what_cannot_be_read(forced: dict[str, object]) -> None:
+    (whole,) = read(lines(*EVENTS), **forced)
+    assert isinstance(whole, Trajectory)
+    problem, cut = read(lines(*EVENTS[:3]) + b"{nothing\n" + lines(EVENTS[3]), **forced)
+    assert isinstance(problem, Decision)
+    assert (problem.item_id, problem.reason) == ("a.jsonl#4", "invalid_json")
+    assert problem.detail.endswith("the episode ends before it")
+    assert isinstance(cut, Trajectory)
+    assert cut.steps == whole.steps[:3]
+
+
+def test_records_that_hold_their_events_are_read_one_by_one() -> None:
+    first, bad, last = read(lines({"history": EVENTS}, {"history": 3}, {"history": EVENTS}), format="openhands_events")
+    assert isinstance(first, Trajectory)
+    assert isinstance(bad, Decision)
+    assert (bad.item_id, bad.reason) == ("a.jsonl#2", "no_steps")
+    assert isinstance(last, Trajectory)
+
+
+@pytest.mark.parametrize(
+    "data", [b"3\n", b"{nothing\n", b'[{"role": "User"}]\n', lines({"role": "User", "text": "Hi."})]
+)
+def test_a_dialogue_a_file_never_raises(data: bytes) -> None:
+    found = read(data, format="api_bank")
+    assert found
+    assert all(isinstance(row, Decision) and row.reason != "reader_failed" for row in found)
+
+
+def test_records_in_a_file_with_the_suffix_of_a_text() -> None:
+    (found,) = read(lines(GLAIVE), name="a.log", format="sharegpt")
+    assert isinstance(found, Trajectory)
+    (found,) = read(lines(UNKNOWN_LAYOUT), name="a.txt", mapping=MAPPING)
+    assert isinstance(found, Trajectory)
+
+
+def test_a_text_without_an_episode_has_a_reason() -> None:
+    (found,) = read(b"Nothing happened.\n", name="a.log", format="react_text")
+    assert isinstance(found, Decision)
+    assert (found.item_id, found.reason) == ("a.log", "no_steps")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -284,6 +359,9 @@ def test_a_forced_format_reads_by_that_format_only() -> None:
         ({"mapping": {"steps": "$[?"}}, "no JSONPath: '$[?'"),
         ({"mapping": {"steps": "$.x", "stepz": "y"}}, "options.mapping.stepz: unknown key"),
         ({"mapping": {"steps": "$.x"}, "format": "sharegpt"}, "format and mapping: name one of the two"),
+        ({"container": "text", "format": "sharegpt"}, "container: a text has no records"),
+        ({"container": "text", "mapping": {"steps": "$.x"}}, "container: a text has no records"),
+        ({"container": "jsonl", "format": "react_text"}, "container: format 'react_text' reads texts"),
     ],
 )
 def test_bad_options_name_the_key_and_what_is_allowed(options: dict[str, object], message: str) -> None:
