@@ -8,22 +8,18 @@ memory and output; of a process that fails nothing is used, and one decision tel
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import forge
 from forge.apis.docstring_signatures import split_signature
 from forge.apis.python_exports import path_rank
 from forge.apis.python_objects import Parameter, PythonObject, is_public
 from forge.distributions import Recorded, module_name
+from forge.sandbox import ending_of, running
 from forge.schema import Decision, Item
 
 STEP = "parse_apis"
@@ -102,25 +98,14 @@ def inspect_distribution(known: Recorded, limits: Inspection) -> Report:
         "seconds": limits.seconds,
         "memory_bytes": limits.memory_bytes,
     }
+    command = [sys.executable, "-s", "-P", "-m", "forge.apis.inspection"]
     with tempfile.TemporaryDirectory() as home, tempfile.TemporaryFile() as answers:
-        process = subprocess.Popen(
-            [sys.executable, "-s", "-P", "-B", "-m", "forge.apis.inspection"],
-            stdin=subprocess.PIPE,
-            stdout=answers,
-            stderr=subprocess.DEVNULL,
-            cwd=home,
-            env=_environment(home),
-            start_new_session=True,
-        )
-        try:
-            process.communicate(json.dumps(request).encode(), timeout=limits.seconds)
-            ending = "" if process.returncode == 0 else _ending_of(process.returncode)
-        except subprocess.TimeoutExpired:
-            ending = f"not done after {limits.seconds} s"
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        with running(command, home, stdout=answers) as process:
+            try:
+                process.communicate(json.dumps(request).encode(), timeout=limits.seconds)
+                ending = "" if process.returncode == 0 else ending_of(process.returncode)
+            except subprocess.TimeoutExpired:
+                ending = f"not done after {limits.seconds} s"
         answers.seek(0)
         return _report(answers, ending, known)
 
@@ -138,24 +123,6 @@ def _may_be_imported(name: str) -> bool:
 
 def _paths(known: Recorded) -> list[str]:
     return [file.path for file in (*known.files, *known.extensions)]
-
-
-def _environment(home: str) -> dict[str, str]:
-    """Nothing of ours: no credentials, no proxies. One thread each for the libraries that reserve memory by thread."""
-    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-    return {
-        "PATH": os.defpath,
-        "HOME": home,
-        "TMPDIR": home,
-        "LANG": "C.UTF-8",
-        "PYTHONHASHSEED": "0",
-        "PYTHONPATH": str(Path(str(forge.__file__)).parent.parent),
-        **dict.fromkeys(threads, "1"),
-    }
-
-
-def _ending_of(code: int) -> str:
-    return f"ended by signal {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
 
 
 def _report(answers: Any, ending: str, known: Recorded) -> Report:

@@ -1,39 +1,33 @@
 """Imports one distribution and writes what it documents as JSON lines: ``python -m forge.apis.inspection`` (a process
 of its own, started by :mod:`forge.apis.inspected`, because importing runs third-party code).
 
-Standard library only: what this process imports besides is the distribution's. Standard input holds one JSON object:
-``modules`` (names of the public modules), ``tops`` (its top-level packages), ``root`` (site-packages), ``seconds`` and
-``memory_bytes``. Lines on standard output: ``{"importing": module}`` before each import, ``{"failed": module, "error":
-...}``, then ``{"object": {...}}`` by path, then ``{"done": true}``.
+Standard library and :mod:`forge.sandbox` only: what this process imports besides is the distribution's. Standard input
+holds one JSON object: ``modules`` (names of the public modules), ``tops`` (its top-level packages), ``root``
+(site-packages), ``seconds`` and ``memory_bytes``. Lines on standard output: ``{"importing": module}`` before each
+import, ``{"failed": module, "error": ...}``, then ``{"object": {...}}`` by path, then ``{"done": true}``.
 """
 
 from __future__ import annotations
 
 import builtins
 import contextlib
-import ctypes
 import importlib
 import inspect
 import json
 import os
 import re
-import resource
-import signal
 import sys
 import types
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-_PR_SET_PDEATHSIG = 1
+from forge.sandbox import FORK_EVENT, NETWORK_EVENTS, PROGRAM_EVENTS, limit, refusing
+
 _ROUTINES = frozenset({"ufunc", "_ArrayFunctionDispatcher", "cython_function_or_method", "fused_cython_function"})
 _PROPERTIES = frozenset(
     {"property", "cached_property", "getset_descriptor", "member_descriptor", "AxisProperty", "cache_readonly"}
 )
-_BLOCKED_EVENTS = frozenset(
-    {"socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname", "subprocess.Popen",
-     "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty", "os.kill"}
-)  # fmt: skip
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _MAX_TEXT = 60_000
 _MAX_DEFAULT = 300
@@ -41,14 +35,14 @@ _MAX_DEFAULT = 300
 
 def main() -> int:
     request = json.load(sys.stdin)
-    _limit(request["seconds"], request["memory_bytes"])
+    limit(request["seconds"], request["memory_bytes"])
     output = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)  # what imported code prints is no answer
     os.dup2(nothing, 2)
     if request["root"] not in sys.path:
         sys.path.append(request["root"])
-    sys.addaudithook(_refuse)
+    sys.addaudithook(refusing(NETWORK_EVENTS | PROGRAM_EVENTS | {FORK_EVENT}))
     warnings.simplefilter("ignore")
 
     def tell(line: dict[str, Any]) -> None:
@@ -72,22 +66,6 @@ def main() -> int:
     tell({"done": True})
     output.close()
     os._exit(0)  # threads and exit handlers of what was imported have no business here
-
-
-def _limit(seconds: int, memory_bytes: int) -> None:
-    """Dies with its parent; bounded processor time, memory and file sizes; no core file."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (16 << 20, 16 << 20))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def _refuse(event: str, _arguments: object) -> None:
-    """No sandbox: keeps ordinary packages from going to the network or starting programs while they are imported."""
-    if event in _BLOCKED_EVENTS:
-        raise PermissionError(f"{event} is refused while a distribution is inspected")
 
 
 class _Found:

@@ -1,8 +1,14 @@
 """Doctest sessions in the docstrings of installed distributions: Python typed at a prompt, and what it printed (an item
 is one distribution).
 
-Static: the source is parsed, never imported. One docstring is one session, because doctest runs it as one. The task is
-the object's name and the first sentence of its docstring; prose between examples is what is said before the next input.
+Static by default: the source is parsed, never imported. One docstring is one session, because doctest runs it as one.
+The task is the object's name and the first sentence of its docstring; prose between examples is what is said before the
+next input.
+
+With the option ``execute`` sessions are run (:mod:`forge.trajectories.executed`). One that prints what it shows is a
+success, of reward 1; the imports that it takes for granted become its first steps. One that prints something else would
+teach what is not so: it is rejected (``output_differs``). One of which nothing can be said, because it skips an example
+or needs what is not here, stays as it is, its outcome unknown; a decision ``not_executed`` counts these by reason.
 Options: :class:`DoctestOptions`.
 """
 
@@ -13,8 +19,11 @@ import doctest
 import inspect
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import Distribution
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +33,7 @@ from forge.config import Settings, SourceSettings, source_options
 from forge.distributions import DistributionChoice, chosen_distributions
 from forge.schema import Decision, Item, Step, ToolCall, Trajectory, content_hash
 from forge.trajectories.checks import check
+from forge.trajectories.executed import DIFFERS, VERIFIED, Limits, Session, Verdict, run_hash, verdicts
 
 MAX_FILE_BYTES = 2_000_000
 MAX_EXAMPLES = 200
@@ -53,6 +63,12 @@ class DoctestOptions(DistributionChoice):
     max_sessions: int = Field(
         400, gt=0, strict=True, description="sessions of one distribution: those of the smallest hash"
     )
+    execute: bool = Field(
+        False, description="run the sessions, in processes of their own, and keep none that prints something else. Off "
+        "by default: it runs the distributions' code"
+    )  # fmt: skip
+    execute_seconds: int = Field(10, gt=0, le=300, description="how long one session may run")
+    execute_memory_bytes: int = Field(4 * 1024**3, gt=0, description="address space of one session")
 
 
 def list_items(name: str, source: SourceSettings, settings: Settings) -> Iterator[Item]:  # noqa: ARG001
@@ -64,17 +80,19 @@ def list_items(name: str, source: SourceSettings, settings: Settings) -> Iterato
         if not record or ".py," not in record:  # compiled or editable: nothing that names the files
             continue
         hash_of_files = content_hash(distribution.version, _record_of_sources(record), str(options.max_sessions))
+        if options.execute:
+            hash_of_files = content_hash(hash_of_files, run_hash())
         yield Item(name, key, hash_of_files, {"distribution": distribution.metadata["Name"]})
 
 
-def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterator[Trajectory | Decision]:  # noqa: ARG001
+def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterator[Trajectory | Decision]:
     """The distribution's sessions of at least two examples of which one prints something, sorted by their hash."""
     from forge.text.licenses import license_of_distribution
 
-    limit = source_options(DoctestOptions, item.source, source).max_sessions
+    options = source_options(DoctestOptions, item.source, source)
     distribution = Distribution.from_name(item.locator["distribution"])
     spdx = source.license or license_of_distribution(distribution)
-    sessions: dict[str, Trajectory] = {}
+    sessions: dict[str, tuple[Trajectory, Session | None]] = {}
     for file in sorted(distribution.files or (), key=str):
         if file.suffix != ".py" or _TEST_FOLDERS & set(file.parts) or file.parts[0] == "..":
             continue
@@ -86,15 +104,79 @@ def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterato
         module = ".".join(part for part in file.with_suffix("").parts if part != "__init__")
         for name, docstring in found:
             session = session_of(f"{module}.{name}" if name else module, docstring, item, spdx)
-            if session is not None:
-                sessions.setdefault(session.trajectory_id, session)
-    for _, session in sorted(sessions.items())[:limit]:
+            if session is not None and session.trajectory_id not in sessions:
+                sessions[session.trajectory_id] = session, runnable(module, docstring) if options.execute else None
+    usable: list[tuple[Trajectory, Session | None]] = []
+    for _, (session, runs) in sorted(sessions.items())[: options.max_sessions]:
         problem = check(session)
         if problem is None:
-            yield session
+            usable.append((session, runs))
         else:
-            part = f"{item.item_id}#{session.environment.removeprefix('python/')}#{session.trajectory_id[:8]}"
-            yield Decision(item.source, part, _STEP, problem.reason, problem.detail)
+            yield _rejected(session, problem.reason, problem.detail)
+    if options.execute:
+        limits = Limits(options.execute_seconds, options.execute_memory_bytes)
+        runnable_ones = [runs for _, runs in usable if runs is not None]
+        root = str(distribution.locate_file(""))
+        yield from _judged(usable, verdicts(item.item_id, root, runnable_ones, limits, settings.home_path))
+    else:
+        yield from (session for session, _ in usable)
+
+
+def _rejected(session: Trajectory, reason: str, detail: str) -> Decision:
+    part = f"{session.item_id}#{session.environment.removeprefix('python/')}#{session.trajectory_id[:8]}"
+    return Decision(session.source, part, _STEP, reason, detail)
+
+
+# --- execution ----------------------------------------------------------------------------------------------------
+
+
+def runnable(module: str, docstring: str) -> Session | None:
+    """What doctest would run of a docstring; None when it would skip an example."""
+    examples = [part for part in _parts(docstring) or () if isinstance(part, doctest.Example)]
+    if any(example.options.get(doctest.SKIP) for example in examples):
+        return None
+    return Session(
+        module,
+        tuple(
+            {
+                "source": example.source,
+                "want": _unfenced(example.want),
+                "error": example.exc_msg,
+                "options": {str(flag): value for flag, value in example.options.items()},
+            }
+            for example in examples
+        ),
+    )
+
+
+def _judged(
+    sessions: Sequence[tuple[Trajectory, Session | None]], found: Mapping[str, Verdict]
+) -> Iterator[Trajectory | Decision]:
+    reasons: Counter[str] = Counter()
+    for session, runs in sessions:
+        verdict = Verdict("skips_examples") if runs is None else found[runs.key]
+        if verdict.name == VERIFIED:
+            steps = (session.steps[0], *_imports(verdict.preamble), *session.steps[1:])
+            yield replace(session, steps=steps, outcome="success", reward=1.0)
+        elif verdict.name == DIFFERS:
+            yield _rejected(session, DIFFERS, f"{session.task.partition(':')[0]}: {verdict.detail}")
+        else:
+            reasons[verdict.name] += 1
+            yield session
+    if reasons:
+        told = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
+        first = sessions[0][0]
+        detail = f"{reasons.total()} of {len(sessions)} sessions are kept with an unknown outcome: {told}"
+        yield Decision(first.source, f"{first.item_id}#execution", _STEP, "not_executed", detail)
+
+
+def _imports(preamble: Sequence[str]) -> Iterator[Step]:
+    for line in preamble:
+        yield Step("assistant", calls=(ToolCall("python", {"code": line}),))
+        yield Step("tool", "")
+
+
+# --- one docstring ------------------------------------------------------------------------------------------------
 
 
 def session_of(qualified_name: str, docstring: str, item: Item, spdx: str) -> Trajectory | None:
@@ -102,9 +184,8 @@ def session_of(qualified_name: str, docstring: str, item: Item, spdx: str) -> Tr
     if ">>>" not in docstring:
         return None
     text = inspect.cleandoc(docstring)
-    try:
-        parts = doctest.DocTestParser().parse(text)
-    except ValueError:  # inconsistent indentation or a prompt without a space: prose that only looks like a session
+    parts = _parts(docstring)
+    if parts is None:
         return None
     examples = [part for part in parts if isinstance(part, doctest.Example)]
     if not 2 <= len(examples) <= MAX_EXAMPLES or not any(_observation(example.want) for example in examples):
@@ -140,6 +221,15 @@ def session_of(qualified_name: str, docstring: str, item: Item, spdx: str) -> Tr
     )
 
 
+def _parts(docstring: str) -> list[str | doctest.Example] | None:
+    """Prose and examples in turn; None for inconsistent indentation or a prompt without a space: prose that only looks
+    like a session."""
+    try:
+        return doctest.DocTestParser().parse(inspect.cleandoc(docstring))
+    except ValueError:
+        return None
+
+
 def _task(qualified_name: str, docstring: str) -> str:
     """``numpy.linalg.norm: Matrix or vector norm.``"""
     first = docstring.split(">>>", 1)[0].split("\n\n", 1)[0]
@@ -148,13 +238,14 @@ def _task(qualified_name: str, docstring: str) -> str:
 
 
 def _observation(want: str) -> str:
-    """What the example prints, up to a code fence that closes there; ``<BLANKLINE>`` is the empty line it means."""
-    lines: list[str] = []
-    for line in want.splitlines():
-        if _FENCE.match(line):
-            break
-        lines.append("" if line.strip() == "<BLANKLINE>" else line.rstrip())
+    """What the example prints; ``<BLANKLINE>`` is the empty line it means."""
+    lines = ("" if line.strip() == "<BLANKLINE>" else line.rstrip() for line in _unfenced(want).splitlines())
     return "\n".join(lines).strip("\n")
+
+
+def _unfenced(want: str) -> str:
+    """What the example prints, up to a code fence that closes there."""
+    return "".join(takewhile(lambda line: not _FENCE.match(line), want.splitlines(keepends=True)))
 
 
 def _prose(text: str) -> str:

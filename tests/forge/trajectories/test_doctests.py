@@ -129,3 +129,47 @@ def test_a_real_distribution(settings: Settings) -> None:
     found = [row for row in read_item(items[0], source, settings) if isinstance(row, Trajectory)]
     assert len(found) > 50
     assert {row.license for row in found} == {"MIT"}
+
+
+def test_executed_sessions(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "demo_run"
+    package.mkdir()
+    docstrings = {
+        "right": ">>> double(2)\n4\n>>> 1\n1\n",
+        "wrong": ">>> double(2)\n5\n>>> 1\n1\n",
+        "skipping": ">>> double(2)\n4\n>>> 1  # doctest: +SKIP\n1\n",
+        "missing": ">>> import no_such_module_of_anybody\n>>> 1\n1\n",
+    }
+    (package / "__init__.py").write_text(
+        "def double(n):\n    return 2 * n\n\n\n"
+        + "".join(f"def {name}():\n    '''\n{text}'''\n\n\n" for name, text in docstrings.items())
+    )
+    information = tmp_path / "demo_run-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: demo-run\nVersion: 1.0\n")
+    (information / "RECORD").write_text("demo_run/__init__.py,sha256=x,1\ndemo_run-1.0.dist-info/METADATA,,\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    read = SourceSettings(type="doctests", options={"packages": ["demo-run"]})
+    run = SourceSettings(type="doctests", options={"packages": ["demo-run"], "execute": True})
+    (read_one,), (run_one,) = list_items("doctests", read, settings), list_items("doctests", run, settings)
+    assert read_one.content_hash != run_one.content_hash
+    rows = list(read_item(run_one, run, settings))
+    assert "demo_run" not in sys.modules
+    found = {row.task.rpartition(".")[2]: row for row in rows if isinstance(row, Trajectory)}
+    assert {name: (row.outcome, row.reward) for name, row in found.items()} == {
+        "right": ("success", 1.0),
+        "skipping": ("unknown", None),
+        "missing": ("unknown", None),
+    }
+    assert found["right"].steps[1].calls[0].arguments == {"code": "from demo_run import double"}
+    assert found["right"].steps[2] == Step("tool", "")
+    assert found["right"].steps[3].calls[0].arguments == {"code": "double(2)"}
+    assert found["right"].steps[4] == Step("tool", "4")
+    rejected = {row.reason: row.detail for row in rows if isinstance(row, Decision)}
+    assert rejected == {
+        "output_differs": "demo_run.wrong: example 1 prints '4\\n', shown is '5\\n'",
+        "not_executed": "2 of 4 sessions are kept with an unknown outcome: module_missing 1, skips_examples 1",
+    }
+    static = [row for row in read_item(read_one, read, settings) if isinstance(row, Trajectory)]
+    assert len(static) == 4
+    assert {row.outcome for row in static} == {"unknown"}
