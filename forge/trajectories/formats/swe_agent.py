@@ -11,7 +11,7 @@ an answer that was refused or SWE-agent's own note at a limit: it is kept and no
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -59,14 +59,16 @@ def read(record: Record) -> Iterator[Found]:
     turns = _paired(objects(entries, "trajectory"), answers) if entries else answers
     if not turns:
         raise UnusableRecordError("no_steps", "neither trajectory nor history holds an answer of the agent")
-    steps = [*opening, *(step for place, turn in enumerate(turns) for step in _steps(turn, place))]
     info, replay = _object(record.get("info")), _object(record.get("replay_config"))
     problem, agent = _object(replay.get("problem_statement")), _object(replay.get("agent"))
+    tools = _tools(agent) if any(turn.calls for turn in turns) else ()
+    names = frozenset(str(tool["name"]) for tool in tools)
+    steps = [*opening, *(step for place, turn in enumerate(turns) for step in _steps(turn, place, names))]
     resolved = next((found["resolved"] for found in (record, info) if "resolved" in found), None)
     yield trajectory(
         first_request(steps) or text(problem.get("text")) or "",
         steps,
-        tools=_tools(agent) if any(turn.calls for turn in turns) else (),
+        tools=tools,
         outcome=outcome_of(resolved),
         environment=text(record.get("environment")) or "",
         generator=_generator(agent, info),
@@ -148,10 +150,12 @@ def _paired(entries: Sequence[Mapping[str, Any]], answers: Sequence[_Turn]) -> l
     return turns
 
 
-def _steps(turn: _Turn, place: int) -> Iterator[Step]:
+def _steps(turn: _Turn, place: int, tools: Set[str]) -> Iterator[Step]:
+    """``tools``: names of the tools that the agent calls; the last one, ``submit``, may be missing in the history."""
     calls = [call_of(call, place) for call in turn.calls]
-    if not calls and turn.action.strip():
-        calls = [ToolCall(SHELL, {"command": turn.action.strip("\n")})]
+    action = turn.action.strip()
+    if not calls and action:
+        calls = [ToolCall(action, {}) if action in tools else ToolCall(SHELL, {"command": turn.action.strip("\n")})]
     said = turn.thought.strip() or ("" if calls else turn.response.strip())
     is_refused = not calls or not (turn.is_in_history or turn.shown)
     yield Step(
