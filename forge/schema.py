@@ -284,9 +284,9 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Trajectory:
     """One episode of an agent in an environment. ``tools`` are JSON Schema function descriptions (name, description,
-    parameters). ``generator`` says what produced the actions: "ground_truth", "simulator_gold", "human", a model; it,
-    ``environment`` and ``license`` are empty where nobody states them. ``episode`` names the record inside the item:
-    its own id, else its number."""
+    parameters). ``generator`` says what produced the actions: "ground_truth", "simulator_gold", "simulator_bot",
+    "human", a model; it, ``environment`` and ``license`` are empty where nobody states them. ``episode`` names the
+    record inside the item: its own id, else its number."""
 
     task: str
     tools: Sequence[Mapping[str, Any]]

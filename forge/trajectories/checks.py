@@ -75,7 +75,8 @@ def _found(trajectory: Trajectory, arguments: Sequence[Sequence[str]]) -> Iterat
     except DanglingObservationError as error:
         yield "dangling_observation", str(error)
         return
-    yield "looping", _loop(trajectory.steps, arguments)
+    if trajectory.outcome != "success":  # who waits or crosses a wide room does the same thing often, and arrives
+        yield "looping", _loop(trajectory.steps, arguments)
     yield "truncated_json", truncated_json(trajectory)
     yield "refusal", refusal(trajectory)
     yield "leaked_system_prompt", leaked_system_prompt(trajectory)

@@ -70,6 +70,12 @@ def test_observations_need_a_call() -> None:
     assert check(episode(two, Step("tool", "2", answers="b"), Step("tool", "1", answers="a"))) is None
 
 
+def test_who_does_the_same_thing_often_and_arrives_is_not_looping() -> None:
+    waiting = episode(*[step for _ in range(20) for step in (act(), Step("tool", "You wait."))])
+    assert reason(waiting) == "looping"
+    assert check(replace(waiting, outcome="success")) is None
+
+
 def test_loops_of_any_short_period() -> None:
     def turns(*observations: str, times: int) -> list[Step]:
         return [step for _ in range(times) for seen in observations for step in (act(), Step("tool", seen))]
