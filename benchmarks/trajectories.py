@@ -181,7 +181,7 @@ def _peer(samples: Path, name: str) -> dict[str, Any]:
         if denied_episode(model) is not None or check(model.model_copy(update={"tools": bare})) is not None:
             return False
         schemas = {tool.get("name"): safe_schema(tool.get("parameters")) for tool in model.tools}
-        forgiven = {failed for failed, _, _ in corrections(model)}
+        forgiven = {found.failed_step for found in corrections(model)}
         for number, step in enumerate(model.steps):
             for call in step.calls:
                 found = schemas.get(call.name)

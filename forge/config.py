@@ -199,8 +199,8 @@ class MixSettings(_Section):
     shard_bytes: Positive = Field(64 * 1024 * 1024, description="Text in one shard, about.")
     outcome_weights: dict[Literal["success", "recovered", "unknown", "failure"], Share] = Field(
         {"success": 1.0, "recovered": 1.0, "unknown": 1.0, "failure": 0.0},
-        description="Weight of a trajectory's documents by what became of the episode; 0 drops them (failed_outcome). "
-        "A failure teaches recovery only where a later step recovers.",
+        description="Factor on the weight of a trajectory's documents by what became of the episode; 0 drops them "
+        "(failed_outcome). A failure teaches recovery only where a later step recovers.",
     )
     max_epochs: float = Field(
         4.0, gt=0.0, description="A weight that would repeat a domain more often is reported short."

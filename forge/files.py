@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from forge.config import Settings, SourceSettings, source_options
-from forge.rows import lines, rows
+from forge.rows import DEFAULT_ROW_BYTES, lines, rows
 from forge.schema import Item
 from forge.stored_files import Problem, Size, StoredFile, StoredFilesOptions, list_stored_files
 
@@ -46,7 +46,7 @@ class FileOptions(StoredFilesOptions):
     uri_field: str | None = Field(None, description="column of a row's address")
     license_field: str | None = Field(None, description="column of a row's licence; it goes before the source's")
     language: str = Field("", description="of code, or of the text; default: by the suffix")
-    max_row_bytes: Size = Field(16 * 1024 * 1024, description="of one line, one row or one text file")
+    max_row_bytes: Size = Field(DEFAULT_ROW_BYTES, description="of one line, one row or one text file")
 
 
 def file_options(name: str, source: SourceSettings) -> FileOptions:

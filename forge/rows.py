@@ -6,6 +6,7 @@ What cannot be used is a :class:`Problem`; nothing here raises for bad input.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any, Literal
@@ -23,10 +24,12 @@ Row = tuple[str, Any]
 
 WHOLE_BYTES = 32 * 1024 * 1024
 """A JSON document up to this size is parsed at once, which is five times as fast as parsing it as a stream."""
+DEFAULT_ROW_BYTES = 16 * 1024 * 1024
 MAX_NESTING = 64
 MAX_PARQUET_ROW_GROUP_BYTES = 4 * 1024**3
 _PARQUET_BATCH_ROWS = 256
 _UTF8_MARK = b"\xef\xbb\xbf"
+_NO_NUMBERS = (b"NaN", b"Infinity")
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -65,7 +68,8 @@ def values(file: StoredFile, row_format: RowFormat, max_row_bytes: int) -> Itera
 
 def lines(file: StoredFile, max_line_bytes: int) -> Iterator[tuple[int, bytes] | Problem]:
     """(number from 1, line) of every line that is not blank and not longer than ``max_line_bytes``."""
-    number, pending, skipping, anything = 0, b"", False, False
+    number, pending_bytes, skipping, anything = 0, 0, False, False
+    pending: list[bytes] = []
     for chunk in file.chunks():
         if isinstance(chunk, Problem):
             yield Problem(str(number + 1), chunk.reason, chunk.detail) if number else chunk
@@ -73,20 +77,25 @@ def lines(file: StoredFile, max_line_bytes: int) -> Iterator[tuple[int, bytes] |
         if not number and not pending and chunk.startswith(_WIDE_MARKS):
             yield Problem("", "unknown_encoding", "UTF-16; JSON Lines are UTF-8")
             return
-        *complete, pending = (pending + chunk).split(b"\n")
-        for line in complete:
+        *complete, rest = chunk.split(b"\n")
+        for end in complete:
             number += 1
+            line = b"".join([*pending, end])
+            pending, pending_bytes = [], 0
             anything = anything or skipping or bool(line.strip())
             if not skipping:
                 yield from _bounded_line(number, line, max_line_bytes)
             skipping = False
-        if len(pending) > max_line_bytes:
+        pending.append(rest)
+        pending_bytes += len(rest)
+        if pending_bytes > max_line_bytes:
             if not skipping:
                 yield Problem(str(number + 1), "oversized", f"a line of more than {max_line_bytes:,} bytes")
-            pending, skipping = b"", True
+            pending, pending_bytes, skipping = [], 0, True
     if not skipping:
-        anything = anything or bool(pending.strip())
-        yield from _bounded_line(number + 1, pending, max_line_bytes)
+        line = b"".join(pending)
+        anything = anything or bool(line.strip())
+        yield from _bounded_line(number + 1, line, max_line_bytes)
     if not anything and not skipping:
         yield Problem("", "empty_file")
 
@@ -103,9 +112,23 @@ def _bounded_line(number: int, line: bytes, limit_bytes: int) -> Iterator[tuple[
 
 def _line_value(number: int, line: bytes) -> Row | Problem:
     try:
-        return str(number), orjson.loads(line)
+        return str(number), _loads(line)
     except orjson.JSONDecodeError as error:
         return _bad_json(str(number), line, error)
+
+
+def _loads(data: bytes) -> Any:
+    """A JSON value. What Python's own writer makes of numbers that JSON has not (NaN, Infinity) is null."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        if not any(name in data for name in _NO_NUMBERS):
+            raise
+        try:
+            return json.loads(data, parse_constant=lambda _name: None)
+        except (ValueError, RecursionError):
+            pass
+        raise
 
 
 def _bad_json(part: str, data: bytes, error: Exception) -> Problem:
@@ -119,13 +142,14 @@ def _bad_json(part: str, data: bytes, error: Exception) -> Problem:
 def _json_values(file: StoredFile, max_row_bytes: int) -> Iterator[Row | Problem]:
     chunks = file.chunks()
     head: list[bytes | Problem] = []
-    size = 0
+    size = limit = 0
     for chunk in chunks:
         head.append(chunk)
         if isinstance(chunk, Problem):
             break
         size += len(chunk)
-        if size > WHOLE_BYTES:
+        limit = limit or _whole_limit(chunk, max_row_bytes)
+        if size > limit:
             yield from _streamed(chain(head, chunks), max_row_bytes)
             return
     if head and isinstance(head[-1], Problem):  # what stands before the damage is read
@@ -139,7 +163,7 @@ def _json_values(file: StoredFile, max_row_bytes: int) -> Iterator[Row | Problem
         yield Problem("", "unknown_encoding", "UTF-16; JSON is UTF-8")
         return
     try:
-        value = orjson.loads(data)
+        value = _loads(data)
     except orjson.JSONDecodeError as error:
         if data.startswith(b"["):
             yield from _streamed(iter((data,)), max_row_bytes)
@@ -154,6 +178,13 @@ def _json_values(file: StoredFile, max_row_bytes: int) -> Iterator[Row | Problem
         yield from ((str(place), row) for place, row in enumerate(value, start=1))
     else:
         yield "", value
+
+
+def _whole_limit(start: bytes, max_row_bytes: int) -> int:
+    """A document that is one object may be one row, which streaming its entries would take apart: where such rows are
+    allowed, it is parsed at once."""
+    is_object = start.removeprefix(_UTF8_MARK).lstrip().startswith(b"{")
+    return max(WHOLE_BYTES, max_row_bytes) if is_object and max_row_bytes > DEFAULT_ROW_BYTES else WHOLE_BYTES
 
 
 def _is_json(line: bytes) -> bool:

@@ -94,6 +94,11 @@ def signature_key(name: str, parameter_names: Iterable[str]) -> str:
     return fold(name) + "(" + ",".join(sorted({fold(parameter) for parameter in parameter_names} - {""})) + ")"
 
 
+def without_place_names(name: str) -> str:
+    """``GET /pets/{petId}`` as ``GET /pets/{}``; other names as they are."""
+    return _PATH_PLACE.sub("{}", name) if "{" in name else name
+
+
 @dataclass(frozen=True, slots=True)
 class ApiExample:
     """One worked example: what it shows, the input and what came back, as JSON text or plain text."""
@@ -143,8 +148,7 @@ class ApiEntity:
     def entity_key(self) -> str:
         """provider/service/name, without the version: versions and mirrors of one API share it (D2). What a path
         template calls its places does not matter: ``GET /pets/{id}`` and ``GET /pets/{petId}`` are one operation."""
-        name = _PATH_PLACE.sub("{}", self.name) if "{" in self.name else self.name
-        return f"{self.provider}/{self.service}/{name}"
+        return f"{self.provider}/{self.service}/{without_place_names(self.name)}"
 
     @property
     def signature_key(self) -> str:

@@ -153,6 +153,13 @@ def _s3_matches(pattern: str, settings: Settings) -> Iterator[tuple[str, pafs.Fi
             yield f"s3://{info.path}", info
 
 
+def matches_pattern(pattern: str, item: Item) -> bool:
+    """Whether a glob of the source is one by which the item was listed."""
+    expression = re.compile(_regular_expression(pattern))
+    name = item.item_id.rpartition("@")[0] if "parts" in item.locator else item.item_id
+    return any(expression.fullmatch(path) is not None for path in (name, item.locator.get("path", "")))
+
+
 def _regular_expression(pattern: str) -> str:
     """A glob as a regular expression: ``*`` and ``?`` stop at ``/``, ``**/`` spans folders."""
     pieces = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}

@@ -62,13 +62,14 @@ def run(context: Context) -> Mapping[str, Data]:
         .groupBy("trajectory_id", "tool", "entity_key", "method")
         .agg(F.sum("calls").alias("calls"))
         .withColumn("partition_key", F.lit(context.partition_key))
-        .toArrow()
-        .sort_by([("trajectory_id", "ascending"), ("tool", "ascending"), ("entity_key", "ascending")])
+        .sort("trajectory_id", "tool", "entity_key", "method")
+        .persist()
     )
-    apis = len(set(rows["entity_key"].to_pylist()))
+    counts = rows.agg(F.countDistinct("trajectory_id").alias("episodes"), F.countDistinct("entity_key").alias("apis"))
+    found = counts.collect()[0]
     context.say(
-        f"{len(set(rows['trajectory_id'].to_pylist())):,} episodes call {apis:,} APIs that are documented",
-        entities_with_trajectories=apis,
+        f"{found.episodes:,} episodes call {found.apis:,} APIs that are documented",
+        entities_with_trajectories=found.apis,
     )
     return {"call_links": rows}
 

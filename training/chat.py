@@ -17,10 +17,10 @@ import orjson
 
 from forge.schema import canonical_json, content_hash
 
-RENDERING_VERSION = "1"
+RENDERING_VERSION = "2"
 TOOLS_HEAD = "You can call these functions:"
 TOOLS_TAIL = (
-    "To call functions, answer with nothing but a Python list of calls: [name(argument=value, ...), ...]. "
+    "To call functions, end your answer with a line that is a Python list of calls: [name(argument=value, ...), ...]. "
     "Use only the functions and arguments above."
 )
 CHATML = (

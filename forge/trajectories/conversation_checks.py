@@ -80,13 +80,15 @@ LEAK_WORDS = 50
 """Words of the system prompt that the assistant repeats in a row. Agents that quote a policy to a user repeat some 20
 words (tau-bench: at most 21)."""
 MAX_PROMPT_WORDS = 20_000
+MAX_PROMPTS = 20
 _GRAM_WORDS = LEAK_WORDS // 2  # a run of LEAK_WORDS holds a whole gram, wherever the grams of the other text begin
 
 
 def leaked_system_prompt(trajectory: Trajectory) -> str | None:
     """The assistant repeats :data:`LEAK_WORDS` words of the system prompt in a row, or speaks of its hidden
     instructions."""
-    prompts = [step.content for step in trajectory.steps if step.role == "system" and step.content]
+    prompts = dict.fromkeys(step.content for step in trajectory.steps if step.role == "system" and step.content)
+    grams = [_prompt_grams(prompt) for prompt in list(prompts)[:MAX_PROMPTS]]
     for number, step in enumerate(trajectory.steps):
         if step.role != "assistant" or not step.content:
             continue
@@ -95,8 +97,9 @@ def leaked_system_prompt(trajectory: Trajectory) -> str | None:
             return f"step {number} speaks of its instructions: {spoken.group()!r}"
         if len(step.content) < 2 * LEAK_WORDS:
             continue
-        for prompt in prompts:
-            run = _repeated(step.content.split(), _prompt_grams(prompt))
+        said = step.content.split()
+        for prompt in grams:
+            run = _repeated(said, prompt)
             if run:
                 return f"step {number} repeats the system prompt: {' '.join(run)[:200]!r}"
     return None
@@ -126,7 +129,7 @@ def _prompt_grams(prompt: str) -> _PromptGrams:
 
 def _repeated(said: Sequence[str], prompt: _PromptGrams) -> Sequence[str]:
     """The first run of at least ``LEAK_WORDS`` words that both have; empty when there is none."""
-    start = 0
+    start = reached = 0
     while start + _GRAM_WORDS <= len(said):
         place = prompt.places.get(hash(tuple(said[start : start + _GRAM_WORDS])))
         length = 0
@@ -136,7 +139,9 @@ def _repeated(said: Sequence[str], prompt: _PromptGrams) -> Sequence[str]:
             length = _equal_words(said, start, prompt.words, place)
             if length >= LEAK_WORDS:
                 return said[start : start + length]
-        start += max(length, _GRAM_WORDS)
+        # A run may begin before the words that found it; the search never goes back.
+        reached = max(reached + _GRAM_WORDS, start + length)
+        start = reached
     return ()
 
 

@@ -24,6 +24,7 @@ import yaml
 
 from forge.config import SourceSettings, checkout
 from forge.schema import Item, Trajectory, content_hash, normalised_text
+from forge.stored_files import matches_pattern
 
 MIN_TASK_WORDS = 8
 """Shorter turns ("Thank you for your help!") are nobody's in particular."""
@@ -79,9 +80,10 @@ def _folder() -> Path:
 
 def denied_by_name(item: Item, source: SourceSettings) -> str | None:
     """Why an item belongs to an evaluation set by what it and its source are called; None when it does not."""
-    paths = source.options.get("paths") or ()
-    stated = (item.source, source.artifact or "", item.item_id, *(map(str, paths) if isinstance(paths, list) else ()))
-    return _named(stated)
+    paths = source.options.get("paths")
+    patterns = [str(path) for path in paths] if isinstance(paths, (list, tuple)) else []
+    found = [path for path in patterns if matches_pattern(path, item)]
+    return _named((item.source, source.artifact or "", item.item_id, *found))
 
 
 def denied_episode(trajectory: Trajectory) -> str | None:

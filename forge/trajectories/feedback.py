@@ -26,7 +26,7 @@ def feedback(trajectory: Trajectory, corrected: Sequence[Correction], max_charac
     the same first word corrects: ``ls`` does not correct ``git comit``."""
     steps = trajectory.steps
     found: dict[int, list[tuple[int, int]]] = {}
-    for failed, observed, right in corrected:
+    for failed, _, observed, right in corrected:
         if _openings(steps[failed]) & _openings(steps[right]):
             found.setdefault(right, []).append((failed, observed))
     if not found:

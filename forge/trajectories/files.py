@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from forge.config import Settings, SourceSettings, source_options
-from forge.rows import Row, RowFormat, values
+from forge.rows import DEFAULT_ROW_BYTES, Row, RowFormat, values
 from forge.schema import Decision, Item, Outcome, Trajectory, content_hash
 from forge.stored_files import Problem, Size, StoredFile, StoredFilesOptions, list_stored_files
 from forge.text.licenses import spdx_of
@@ -34,6 +34,8 @@ HEAD_BYTES = 64 * 1024
 """Of a text: what tells its format."""
 MAX_RECORDS_OF_ONE_EPISODE = 10_000
 _STEP = "parse_trajectories"
+_WIDE_MARK = "\N{REPLACEMENT CHARACTER}" * 2
+"""What the first two bytes of UTF-16 become."""
 _CONTAINER_OF_SUFFIX: Mapping[str, Container] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -56,7 +58,7 @@ class TrajectoryFilesOptions(StoredFilesOptions):
     environment: str = Field("", description="of episodes that name none")
     generator: str = Field("", description="who acted, in episodes that do not say")
     outcome: Outcome | None = Field(None, description="of episodes that state none, as in sets of successes only")
-    max_row_bytes: Size = Field(16 * 1024 * 1024, description="of one record")
+    max_row_bytes: Size = Field(DEFAULT_ROW_BYTES, description="of one record")
 
     @field_validator("format")
     @classmethod
@@ -209,6 +211,9 @@ class TrajectoryFile(StoredFile):
         head = text.read(HEAD_BYTES)
         if not head.strip():
             yield stream.problem or Problem("", "empty_file")
+            return
+        if head.startswith(_WIDE_MARK):
+            yield Problem("", "unknown_encoding", "UTF-16; a text is UTF-8")
             return
         name = self.options.format if self.options.format != "auto" else registry.format_of_text(head)
         if name is None:

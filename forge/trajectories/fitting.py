@@ -11,14 +11,19 @@ MIN_OBSERVATION_CHARACTERS = 400
 
 
 def fitted(
-    trajectory: Trajectory, write: Callable[[Trajectory], str], max_characters: int, *, needs_action: bool = False
+    trajectory: Trajectory,
+    write: Callable[[Trajectory], str | None],
+    max_characters: int,
+    *,
+    needs_action: bool = False,
 ) -> str | None:
     """``write(trajectory)``, cut to ``max_characters``: observations lose their middle, then the last steps go.
 
-    Where not one action fits: None with ``needs_action``, else the beginning of the text.
+    Where not one action fits: None with ``needs_action``, else the beginning of the text. None where ``write`` gives
+    None.
     """
     text = write(trajectory)
-    if len(text) <= max_characters:
+    if text is None or len(text) <= max_characters:
         return text
     limit = max(max_characters // 8, MIN_OBSERVATION_CHARACTERS)
     steps = [
@@ -28,12 +33,12 @@ def fitted(
     kept, refused = 0, len(steps) + 1  # the longest beginning that fits, by bisection: length grows with the steps
     while refused - kept > 1:
         middle = (kept + refused) // 2
-        if len(write(replace(trajectory, steps=steps[:middle]))) <= max_characters:
+        if len(write(replace(trajectory, steps=steps[:middle])) or "") <= max_characters:
             kept = middle
         else:
             refused = middle
     beginning = write(replace(trajectory, steps=steps[:kept]))
-    if any(step.calls for step in steps[:kept]):
+    if beginning is None or any(step.calls for step in steps[:kept]):
         return beginning
     return None if needs_action else beginning[:max_characters]
 

@@ -19,14 +19,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from forge.schema import ToolCall, Trajectory, signature_key
+from forge.schema import ToolCall, Trajectory, signature_key, without_place_names
 from forge.usages.resolve import UNREADABLE, Binding, Scope, read_code
 
 LinkMethod = Literal["entity", "command", "path", "signature"]
 METHODS: tuple[LinkMethod, ...] = ("entity", "command", "path", "signature")
 MIN_SIGNATURE_PARAMETERS = 2
 
-_AWS_COMMAND = re.compile(r"(?:^|[\n;|&(]\s*)aws\s+(?:--[a-z-]+(?:[= ][^\s-]\S*)?\s+)*([a-z0-9-]+)\s+([a-z0-9-]+)")
+_AWS_COMMAND = re.compile(r"(?:^|[\n;|&(][ \t]*)aws\s+(?:--[a-z-]+(?:[= ][^\s-]\S*)?\s+)*([a-z0-9-]+)\s+([a-z0-9-]+)")
 _AWS_SERVICES = {"s3api": "s3", "configservice": "config", "deploy": "codedeploy"}
 """Services that the command line calls otherwise than the SDK does."""
 
@@ -49,7 +49,7 @@ def offered_keys(trajectory: Trajectory) -> Counter[tuple[str, LinkKey]]:
                 code.append(call.arguments["code"])
                 continue
             if trajectory.environment:
-                found[call.name, LinkKey("entity", f"{trajectory.environment}/{call.name}")] += 1
+                found[call.name, LinkKey("entity", f"{trajectory.environment}/{without_place_names(call.name)}")] += 1
             found.update((call.name, key) for key in _command_keys(call))
             names = parameters.get(call.name) or list(call.arguments)
             if len(names) >= MIN_SIGNATURE_PARAMETERS:
@@ -83,15 +83,12 @@ def _python_paths(code: list[str], task: str) -> Iterator[str]:
     documented = task.partition(":")[0].strip()
     if re.fullmatch(r"\w+(?:\.\w+)+", documented):
         outer.bind(documented.rpartition(".")[2], Binding(0, path=documented))
-    for piece in ["\n".join(code)] if _is_python("\n".join(code)) else _readable_prefixes(code):
-        for call in read_code(piece, "session", outer=outer).calls(lambda _path: None):
-            if not call.path.startswith("session."):
-                yield call.path
-
-
-def _readable_prefixes(code: list[str]) -> list[str]:
-    """The session without the examples that Python cannot parse."""
-    return ["\n".join(example for example in code if _is_python(example))]
+    session = "\n".join(code)
+    if not _is_python(session):  # then without the examples that Python cannot parse
+        session = "\n".join(example for example in code if _is_python(example))
+    for call in read_code(session, "session", outer=outer).calls(lambda _path: None):
+        if not call.path.startswith("session."):
+            yield call.path
 
 
 def _is_python(code: str) -> bool:

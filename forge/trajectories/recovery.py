@@ -5,12 +5,20 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from forge.schema import Step, Trajectory
 from forge.trajectories.observations import Answer, answered, is_error
 
-Correction = tuple[int, int, int]
-"""Step of the failed call, step of its observation, step of the correcting call."""
+
+class Correction(NamedTuple):
+    """A failed call (its step and its place among that step's calls), the step of its observation, and the step that
+    corrects it."""
+
+    failed_step: int
+    failed_place: int
+    observation: int
+    correcting_step: int
 
 
 def recovers(trajectory: Trajectory) -> bool:
@@ -23,14 +31,14 @@ def recovers(trajectory: Trajectory) -> bool:
 
 
 def corrections(trajectory: Trajectory) -> list[Correction]:
-    """(step of the failed call, step of its observation, step of the correcting call), by observation.
+    """The corrections of an episode, by observation.
 
     A call fails when its observation tells of an error (:func:`~forge.trajectories.observations.is_error`). The next
     call of the same tool whose observation tells of none corrects it, when it was made after the error was seen; calls
     that fail in between have the same correction.
     """
     return [
-        (answer.call_step, answer.observation, step)
+        Correction(answer.call_step, answer.call_place, answer.observation, step)
         for answer, step in corrected(trajectory.steps, answered(trajectory.steps))
     ]
 

@@ -10,16 +10,17 @@ from forge.trajectories.wording import PROMPTS, is_at_prompt, speaker, tools_tex
 def transcript(trajectory: Trajectory) -> str:
     """Task, tools, then every turn; a session at one prompt (shell, Python, game) without empty lines in between."""
     first_turn = next((step for step in trajectory.steps if step.role == "user"), None)
-    opens_with_task = first_turn is not None and (first_turn.content or "").startswith(trajectory.task)
+    task = trajectory.task.strip()
+    tells_task = first_turn is not None and task in (first_turn.content or "")
     parts: list[str] = []
-    if not opens_with_task:
-        parts.append(speaker("task") + trajectory.task)
+    if task and not tells_task:
+        parts.append(speaker("task") + task)
     tools = shown_tools(trajectory)
     if any(tool.get("name") not in PROMPTS for tool in tools):
         parts.append(tools_text(tools))
     in_session = False
     for step in trajectory.steps:
-        said_as = "task" if opens_with_task and step is first_turn else step.role
+        said_as = "task" if tells_task and step is first_turn else step.role
         text = turn_text(step, said_as)
         is_bare_action = (
             bool(step.calls)

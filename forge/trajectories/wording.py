@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -69,10 +70,15 @@ def turn_text(step: Step, said_as: str) -> str:
 
 def observation_text(step: Step) -> str:
     """What the environment answered; its error message too, where the answer does not hold it."""
-    if step.error and step.error not in (step.content or ""):
+    if step.error and not _is_shown(step.error, step.content or ""):
         error = speaker("error") + step.error
         return f"{step.content}\n{error}" if step.content else error
     return (step.content or "").strip("\n")
+
+
+def _is_shown(error: str, observation: str) -> bool:
+    """Whether the observation holds the message, as it stands or inside JSON."""
+    return error in observation or canonical_json(error)[1:-1] in observation or json.dumps(error)[1:-1] in observation
 
 
 def call_text(call: ToolCall) -> str:

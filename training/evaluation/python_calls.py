@@ -22,7 +22,8 @@ class Call:
 
 
 def calls_of(text: str) -> list[Call]:
-    """Calls in ``[f(a=1), g.h(b="x")]``; the brackets may be missing, as BFCL's own decoder allows.
+    """Calls in ``[f(a=1), g.h(b="x")]``; the brackets may be missing, as BFCL's own decoder allows. What is said in
+    the lines before the list does not count.
 
     Values are strings, finite numbers with an optional sign, True, False, None, lists, tuples and dicts of these.
     Operators, names, comprehensions, f-strings, attribute access on values, ``*args`` are refused, positional arguments
@@ -33,6 +34,8 @@ def calls_of(text: str) -> list[Call]:
         raise NotCalls("too long")
     if _nesting(text) > MAX_NESTING:
         raise NotCalls("nested too deeply")
+    if not text.startswith("[") and "\n[" in text:
+        text = text[text.rindex("\n[") + 1 :]
     text = text if text.startswith("[") else "[" + text
     text = text if text.endswith("]") else text + "]"
     try:

@@ -233,3 +233,17 @@ def test_a_refusal_beside_a_call_is_none() -> None:
     assert (
         refusal(episode(Step("user", "x"), call, Step("assistant", "I'm sorry, but I can't assist with that."))) is None
     )
+
+
+def test_many_prompts_and_answers_cost_linear_time() -> None:
+    steps = [
+        step
+        for number in range(300)
+        for step in (
+            Step("system", " ".join(f"rule{number}x{word}" for word in range(500))),
+            Step("assistant", " ".join(f"word{number}x{word}" for word in range(500))),
+        )
+    ]
+    started = time.process_time()
+    assert leaked_system_prompt(episode(*steps)) is None
+    assert time.process_time() - started < 3

@@ -42,7 +42,7 @@ def test_the_sets_that_must_never_train_are_known() -> None:
     ("name", "artifact", "path", "item", "known"),
     [
         ("tau_bench", None, "x/*.json", "a.json", "tau_bench"),
-        ("mine", None, "s3://data/tau2-bench/*.json", "a.json", "tau_bench"),
+        ("mine", None, "s3://data/tau2-bench/*.json", "s3://data/tau2-bench/a.json", "tau_bench"),
         ("mine", None, "x/**", "sets/API-Bank/level-1.jsonl", "api_bank"),
         ("mine", None, "x/**", "ToolTalk-v1/easy.json", "tooltalk"),
         ("mine", None, "x/**", "NexusRaven_API_evaluation/all.parquet", "nexusraven"),
@@ -59,6 +59,13 @@ def test_by_name(name: str, artifact: str | None, path: str, item: str, known: s
     why = denied_by_name(Item(name, item, "hash"), source)
     assert (why is None) == (known is None)
     assert known is None or str(why).endswith(f"names the evaluation set {known}")
+
+
+def test_a_glob_that_names_a_set_says_nothing_of_the_files_of_another_one() -> None:
+    source = SourceSettings(type="trajectory_files", options={"paths": ["/data/tau-bench/*.json", "/data/own/*.json"]})
+    theirs, own = (Item("mine", "a.json", "h", {"path": f"/data/{name}/a.json"}) for name in ("tau-bench", "own"))
+    assert denied_by_name(theirs, source) is not None
+    assert denied_by_name(own, source) is None
 
 
 def test_by_the_name_of_the_environment() -> None:
@@ -138,6 +145,9 @@ def test_files_and_episodes_are_refused_with_a_decision(tmp_path: Path, settings
 def test_the_command_prints_the_hashes_of_its_lines(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("short\nthis line has eight words and no more\nThis line has EIGHT words and no more!\n"))
+    monkeypatch.setattr(
+        "sys.stdin",
+        io.StringIO("short\nthis line has eight words and no more\nThis line has EIGHT words and no more!\n"),
+    )
     assert main([]) == 0
     assert capsys.readouterr().out.split() == hashes_of(iter(["this line has eight words and no more"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -251,6 +252,32 @@ def test_a_json_file_beyond_the_limit_is_streamed_and_gives_the_same(monkeypatch
     assert len(expected[0]) == len(expected[1]) == 50
 
 
+def test_one_record_that_is_larger_than_the_streaming_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forge.rows, "WHOLE_BYTES", 100)
+    monkeypatch.setattr(forge.rows, "DEFAULT_ROW_BYTES", 200)
+    (found,) = read(orjson.dumps(OPENAI), name="a.json", max_row_bytes=10_000)
+    assert isinstance(found, Trajectory)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+def test_numbers_that_json_has_not_are_null(name: str) -> None:
+    data = lines({**OPENAI, "reward": 0.5}, OPENAI).replace(b"0.5", b"NaN")
+    if name == "a.json":
+        data = b"[" + data.strip().replace(b"\n", b",") + b"]"
+    first, second = read(data, name=name)
+    assert isinstance(first, Trajectory)
+    assert isinstance(second, Trajectory)
+    assert first.reward is None
+
+
+def test_a_long_line_of_a_compressed_file_costs_linear_time() -> None:
+    data = gzip.compress(b'{"messages": "' + b"x" * 15_000_000 + b'"}\n' + lines(OPENAI), 1)
+    started = time.process_time()
+    _, good = read(data, name="a.jsonl.gz")
+    assert isinstance(good, Trajectory)
+    assert time.process_time() - started < 2
+
+
 @pytest.mark.parametrize("limit", [1000, 1 << 25])
 def test_records_before_the_damage_of_an_array_are_read(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     monkeypatch.setattr(forge.rows, "WHOLE_BYTES", limit)
@@ -344,6 +371,13 @@ def test_records_in_a_file_with_the_suffix_of_a_text() -> None:
     assert isinstance(found, Trajectory)
     (found,) = read(lines(UNKNOWN_LAYOUT), name="a.txt", mapping=MAPPING)
     assert isinstance(found, Trajectory)
+
+
+@pytest.mark.parametrize("options", [{}, {"format": "react_text"}])
+def test_a_text_in_utf_16_has_a_reason(options: dict[str, object]) -> None:
+    (found,) = read("Question: a?\nThought: b\nAction: c[d]\n".encode("utf-16"), name="a.log", **options)
+    assert isinstance(found, Decision)
+    assert (found.item_id, found.reason) == ("a.log", "unknown_encoding")
 
 
 def test_a_text_without_an_episode_has_a_reason() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -68,6 +69,18 @@ def test_the_environment_may_name_the_service() -> None:
     found = offered_keys(episode(ToolCall("getPet", {"id": 1}), environment="pets.org/pets"))
     assert LinkKey("entity", "pets.org/pets/getPet") in {key for _, key in found}
     assert LinkKey("entity", "pets.org/pets/getPet") in entity("pets.org", "pets", "getPet")
+
+
+def test_the_names_of_places_in_a_path_do_not_matter() -> None:
+    found = offered_keys(episode(ToolCall("GET /pets/{petId}", {"petId": 1}), environment="pets.org/pets"))
+    assert LinkKey("entity", "pets.org/pets/GET /pets/{}") in {key for _, key in found}
+
+
+def test_hostile_commands_cost_linear_time() -> None:
+    started = time.process_time()
+    for command in ("\n" * 100_000 + "aws", "aws --x " * 15_000, "aws " * 25_000):
+        offered_keys(episode(ToolCall("shell", {"command": command})))
+    assert time.process_time() - started < 2
 
 
 def test_equal_calls_are_counted() -> None:

@@ -89,6 +89,7 @@ def test_chat_messages() -> None:
 
 FAILING = replace(
     MAILING,
+    tools=(MAIL, {"name": "log", "description": "Notes\n what was done. Briefly."}),
     steps=(
         Step("user", "Write to Ann."),
         Step("assistant", calls=(ToolCall("send_email", {"to": "Ann"}, "c1"),)),
@@ -104,12 +105,52 @@ FAILING = replace(
 
 def test_a_plan_has_the_calls_that_succeeded_and_no_observations() -> None:
     assert texts(FAILING)[PLAN_FORM] == (
-        "Task: Write to Ann.\n\nTools:\n- send_email(cc?: array, to: array): Sends an e-mail.\n\n"
-        "Plan:\n1. A list, then.\n2. log\n\n"
+        "Task: Write to Ann.\n\nTools:\n- log(): Notes what was done. Briefly.\n"
+        "- send_email(cc?: array, to: array): Sends an e-mail.\n\n"
+        "Plan:\n1. send_email: Sends an e-mail\n2. log: Notes what was done\n\n"
         'Calls:\nsend_email {"to":["ann@x.org"]}\nlog {"what":"sent"}\n'
     )
     assert PLAN_FORM not in texts(MAILING), "one call is no plan"
     assert PLAN_FORM not in texts(replace(FAILING, outcome="failure"))
+    assert PLAN_FORM not in texts(replace(FAILING, tools=(MAIL,))), "a bare name says nothing"
+
+
+def test_a_plan_knows_what_was_thought_before_anything_was_observed_and_nothing_later() -> None:
+    first, *rest = FAILING.steps[1:]
+    told = replace(FAILING, steps=(FAILING.steps[0], replace(first, thought="Write, then\nlog."), *rest))
+    assert "Plan:\nWrite, then log.\n1. send_email" in texts(told)[PLAN_FORM]
+    assert "A list, then." not in texts(told)[PLAN_FORM]
+
+
+def test_of_parallel_calls_a_plan_leaves_out_only_the_failed_one() -> None:
+    both = (ToolCall("send_email", {"to": "Ann"}, "c1"), ToolCall("log", {"what": "x"}, "c9"))
+    steps = (FAILING.steps[0], Step("assistant", calls=both), FAILING.steps[2], Step("tool", "ok", answers="c9"))
+    text = texts(replace(FAILING, steps=(*steps, *FAILING.steps[3:])))[PLAN_FORM]
+    assert text.endswith('Calls:\nlog {"what":"x"}\nsend_email {"to":["ann@x.org"]}\nlog {"what":"sent"}\n')
+
+
+def test_no_chat_teaches_a_call_that_nobody_offered() -> None:
+    assert CHAT_FORM not in texts(replace(MAILING, tools=()))
+    shell = orjson.loads(texts(replace(SHELL, tools=()))[CHAT_FORM])
+    assert [tool["function"]["name"] for tool in shell["tools"]] == ["python", "shell"]
+    assert CHAT_FORM not in texts(replace(SHELL, tools=(), steps=(Step("system", "Answer in XML."), *SHELL.steps)))
+
+
+def test_a_corrected_mistake_is_no_target_of_the_chat() -> None:
+    messages = orjson.loads(texts(FAILING)[CHAT_FORM])["messages"]
+    assert [number for number, message in enumerate(messages) if message.get("loss") is False] == [1]
+
+
+def test_an_error_is_shown_once_also_inside_json() -> None:
+    said = 'no "to"\nat all'
+    steps = (*MAILING.steps[:2], Step("tool", orjson.dumps({"error": said}).decode(), error=said, answers="c1"))
+    assert texts(replace(MAILING, steps=steps))[TRANSCRIPT_FORM].count("at all") == 1
+
+
+def test_a_task_is_told_once() -> None:
+    asked = (Step("user", "\nQuestion: Write to Ann.\n"), *MAILING.steps[1:])
+    assert texts(replace(MAILING, steps=asked))[TRANSCRIPT_FORM].count("Write to Ann.") == 1
+    assert not texts(replace(MAILING, task="", steps=MAILING.steps[1:]))[TRANSCRIPT_FORM].startswith("Task:")
 
 
 def test_feedback_shows_the_failed_call_its_error_and_what_corrected_it() -> None:
