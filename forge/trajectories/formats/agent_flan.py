@@ -5,12 +5,9 @@ a fence after a sentence. The tools stand in the system prompt. Negative samples
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
-
-import orjson
 
 from forge.schema import Step, ToolCall, is_deeper_than
 from forge.trajectories.formats.agent_instruct import loss_of, turn_steps
@@ -18,6 +15,7 @@ from forge.trajectories.formats.fields import (
     MAX_NESTING,
     Found,
     Record,
+    UnusableRecordError,
     identifier,
     objects,
     parsed_json,
@@ -25,6 +23,7 @@ from forge.trajectories.formats.fields import (
     tools_of,
     trajectory,
 )
+from forge.trajectories.formats.python_literals import keyword_arguments, parsed_literal
 from forge.trajectories.formats.react_steps import (
     Turn,
     chat_steps,
@@ -35,8 +34,6 @@ from forge.trajectories.formats.react_steps import (
     words_of,
 )
 
-MAX_LITERAL_CHARACTERS = 20_000
-"""Of Python source that is parsed, so that what it may nest is bounded."""
 _KEYS = frozenset({"id", "conversation", "type", "source", "dataset", "split"})
 """Other chats under the same key have a model, a language, tools."""
 _NAME = re.compile(r"[A-Za-z_][\w.\-]*")
@@ -96,7 +93,7 @@ def _object_step(value: Any) -> Step | None:
 
 
 def _fenced_call(language: str, code: str) -> ToolCall | None:
-    for value in (parsed_json(code), _literal(code)):
+    for value in (parsed_json(code), parsed_literal(code)):
         if isinstance(value, dict) and isinstance(value.get("name"), str) and value["name"] and len(value) <= 2:
             arguments: Any = next((value[key] for key in _ARGUMENTS if key in value), {})
             if isinstance(arguments, dict) and not is_deeper_than(arguments, MAX_NESTING):
@@ -105,36 +102,15 @@ def _fenced_call(language: str, code: str) -> ToolCall | None:
     return called or (code_call(language, code) if language in _RUN else None)
 
 
-def _literal(code: str) -> Any:
-    """The value of a Python literal with the types of JSON; None when it is none."""
-    if len(code) > MAX_LITERAL_CHARACTERS or not code.startswith("{"):
-        return None
-    try:
-        return _json_value(ast.literal_eval(code))
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return None
-
-
-def _json_value(value: Any) -> Any:
-    """The value, if JSON gives it back as it is. Raises TypeError for another."""
-    if orjson.loads(orjson.dumps(value)) != value:
-        raise TypeError("no value of JSON")
-    return value
-
-
 def _python_call(code: str) -> ToolCall | None:
     """``api.name(key="value")`` with literals only."""
     called = _CALL.fullmatch(code)
-    if called is None or len(code) > MAX_LITERAL_CHARACTERS:
+    if called is None:
         return None
     try:
-        call = ast.parse(f"f({called[2]})", mode="eval").body
-        if not isinstance(call, ast.Call) or call.args or not all(keyword.arg for keyword in call.keywords):
-            return None
-        arguments = _json_value({str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords})
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return ToolCall(called[1], keyword_arguments(called[2], called[1]))
+    except UnusableRecordError:
         return None
-    return None if is_deeper_than(arguments, MAX_NESTING) else ToolCall(called[1], arguments)
 
 
 def _yaml_call(code: str) -> ToolCall | None:
@@ -168,5 +144,5 @@ def _tools(system: str) -> tuple[Mapping[str, Any], ...]:
             if described and isinstance(parameters, dict):
                 found.append({"name": described[1], "description": described[2], "parameters": parameters})
         elif line.startswith(_ONE_API) and number + 1 < len(lines):
-            found.append(_literal(lines[number + 1].strip()))
+            found.append(parsed_literal(lines[number + 1].strip()))
     return tools_of(found)

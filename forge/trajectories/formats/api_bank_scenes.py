@@ -7,17 +7,14 @@ text.
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterable, Iterator
 from itertools import takewhile
-from typing import Any
-
-import orjson
 
 from forge.schema import Step, ToolCall
 from forge.stored_files import Problem
 from forge.trajectories.formats.fields import Found, UnusableRecordError, malformed, trajectory
+from forge.trajectories.formats.python_literals import keyword_arguments
 
 MAX_CHARACTERS = 100_000
 _REQUEST = re.compile(r"First Utter[ae]nce:(.*)")
@@ -59,20 +56,9 @@ def _scene(lines: Iterable[str]) -> Iterator[Found]:
 
 
 def _call_step(line: str) -> Step:
-    source, close, remark = line.rpartition(")")
-    return Step("assistant", thought=remark.lstrip(": ") or None, calls=(_call(source + close),))
-
-
-def _call(source: str) -> ToolCall:
-    try:
-        call: Any = ast.parse(source, mode="eval").body
-        arguments = {keyword.arg: _value(keyword.value) for keyword in call.keywords}
-        if call.args or None in arguments:
-            raise ValueError("an argument without a name")
-        return ToolCall(call.func.id, orjson.loads(orjson.dumps(arguments)))
-    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError, AttributeError) as error:
-        raise UnusableRecordError("malformed_arguments", f"no call: {source[:100]!r}: {error}") from None
-
-
-def _value(node: ast.expr) -> object:
-    return node.id if isinstance(node, ast.Name) else ast.literal_eval(node)
+    call, _, remark = line.rpartition(")")
+    name, _, arguments = call.partition("(")
+    if not name.isidentifier():
+        raise UnusableRecordError("malformed_arguments", f"no call: {line[:100]!r}")
+    made = ToolCall(name, keyword_arguments(arguments, name, has_bare_words=True))
+    return Step("assistant", thought=remark.lstrip(": ") or None, calls=(made,))

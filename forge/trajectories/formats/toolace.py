@@ -6,10 +6,7 @@ Names of functions hold spaces, dots and brackets; values are Python's literals 
 
 from __future__ import annotations
 
-import ast
-import math
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -30,14 +27,13 @@ from forge.trajectories.formats.fields import (
 )
 from forge.trajectories.formats.openai_messages import conversation
 from forge.trajectories.formats.parameter_types import typed_tools
+from forge.trajectories.formats.python_literals import literal
 
 MAX_CALL_CHARACTERS = 1_000_000
 _CALL = re.compile(r"\[\s*[^\[\]{}\"'=()]+\(")
 _MARKS = ("[func1(", "in JSON format that you can invoke", "composing functions")
 _KEY = re.compile(r"\s*([^\s=(),\[\]{}\"']+)\s*=\s*")
 _GAP = re.compile(r"[\s,]*")
-_PYTHON_NAMES = {"true": "True", "false": "False", "null": "None"}
-_NAMES = re.compile(r""""(?:[^"\\]++|\\.)*+"?|'(?:[^'\\]++|\\.)*+'?|\b(?:true|false|null)\b""", re.DOTALL)
 _VALUE = re.compile(r""""(?:[^"\\]++|\\.)*+"?|'(?:[^'\\]++|\\.)*+'?|[(\[{]|[)\]}]|,""", re.DOTALL)
 
 
@@ -90,7 +86,7 @@ def calls_of(said: str, names: Sequence[str], turn: int) -> tuple[tuple[ToolCall
             if key is None:
                 raise _malformed(turn, "an argument without a name", said[end:])
             stop = _end_of_value(said, key.end(), turn)
-            arguments[key.group(1)] = _literal(said[key.end() : stop].strip(), turn)
+            arguments[key.group(1)] = _argument(said[key.end() : stop].strip(), turn)
             end = _GAP.match(said, stop).end()  # type: ignore[union-attr]
         calls.append(ToolCall(name, arguments))
         end = _GAP.match(said, end + 1).end()  # type: ignore[union-attr]
@@ -133,34 +129,6 @@ def _end_of_value(said: str, start: int, turn: int) -> int:
     raise _malformed(turn, "a value without an end", said[start:])
 
 
-def _literal(said: str, turn: int) -> Any:
-    """A JSON value, or the value of a Python literal as JSON."""
+def _argument(said: str, turn: int) -> Any:
     value = parsed_json(said)
-    if value is not None or said == "null":
-        return value
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of invalid escapes in other people's strings
-            return _json_value(ast.literal_eval(_NAMES.sub(_python_name, said)))
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        raise _malformed(turn, "a value that is no literal", said) from None
-
-
-def _python_name(token: re.Match[str]) -> str:
-    return _PYTHON_NAMES.get(token.group(), token.group())
-
-
-def _json_value(value: object) -> Any:
-    """The literal as JSON has it. Raises ``ValueError`` for what JSON has not: bytes, sets, numbers beyond 64 bits."""
-    if isinstance(value, dict):
-        return {key if isinstance(key, str) else str(_json_value(key)): _json_value(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_json_value(one) for one in value]
-    if isinstance(value, str):
-        value.encode()  # raises for half a surrogate pair
-        return value
-    if value is None or isinstance(value, bool):
-        return value
-    if (isinstance(value, int) and -(2**63) <= value < 2**63) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    raise ValueError(f"{type(value).__name__} is no JSON")
+    return literal(said, f"turn {turn}") if value is None else value

@@ -9,13 +9,9 @@ they go. A call whose input is cut ends the episode, and is a problem.
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import orjson
 
 from forge.schema import Outcome, Step
 from forge.stored_files import Problem
@@ -31,9 +27,9 @@ from forge.trajectories.formats.fields import (
     tools_of,
     trajectory,
 )
+from forge.trajectories.formats.python_literals import parsed_literal
 from forge.trajectories.formats.toolbench import Node, leaf_paths, observed
 
-MAX_LITERAL_CHARACTERS = 1_000_000
 _TEXT = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 _CUT_CALL = re.compile(rf"\{{'name': ({_TEXT})(?:, 'arguments': (({_TEXT})(?:, 'response': (.*))?|.*))?", re.DOTALL)
 _LONGEST_ESCAPE = len(r"\U0001F600")
@@ -116,7 +112,7 @@ def _call(message: object, turn: int, final_answer: str) -> _Call:
     if isinstance(message, str):
         whole = parsed_json(message)
         if whole is None:
-            whole = _python_value(message)
+            whole = parsed_literal(message)
         if whole is None:
             return _cut_call(message, turn, final_answer)
     if not isinstance(whole, dict) or not isinstance(whole.get("name"), str):
@@ -124,24 +120,14 @@ def _call(message: object, turn: int, final_answer: str) -> _Call:
     return _Call(whole["name"], whole.get("arguments"), whole.get("response"))
 
 
-def _python_value(source: str) -> Any:
-    """The value of a Python literal, as JSON has it; None when it is none or JSON has no such value."""
-    if len(source) > MAX_LITERAL_CHARACTERS:
-        return None
-    try:
-        return orjson.loads(orjson.dumps(ast.literal_eval(source), option=orjson.OPT_NON_STR_KEYS))
-    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-        return None
-
-
 def _cut_call(message: str, turn: int, final_answer: str) -> _Call:
     found = _CUT_CALL.match(message)
-    name = _python_value(found[1]) if found else None
+    name = parsed_literal(found[1]) if found else None
     if found is None or not isinstance(name, str) or not name:
         if message.startswith("{'name': "):
             raise _CutCallError(f"the name of a call is not whole in {len(message)} characters")
         raise malformed(f"turn {turn}: a message of role tool is no call: {message[:50]!r}")
-    arguments = _python_value(found[3]) if found[3] is not None else None
+    arguments = parsed_literal(found[3]) if found[3] is not None else None
     if arguments is not None:
         return _Call(name, arguments, _beginning(found[4]))
     beginning = _beginning(found[2])
@@ -155,7 +141,7 @@ def _beginning(cut_literal: str | None) -> str | None:
     if not cut_literal or cut_literal[0] not in "'\"":
         return None
     for end in range(len(cut_literal), max(0, len(cut_literal) - _LONGEST_ESCAPE), -1):
-        value = _python_value(cut_literal[:end] + cut_literal[0])
+        value = parsed_literal(cut_literal[:end] + cut_literal[0])
         if isinstance(value, str):
             return value
     return None

@@ -122,7 +122,7 @@ def test_forms_of_a_call(words: str, call: ToolCall) -> None:
         "```python\nf(a=b)\n```",
         "```python\nf(**a)\n```",
         "```python\n{'name': 'f', 'parameters': {'a': {1, 2}}}\n```",
-        "```python\n{'name': 'f', 'parameters': {1: 2}}\n```",
+        "```python\n{'name': 'f', 'parameters': {(1, 2): 2}}\n```",
         "```python\n{'name': 'f', 'parameters': {'a': '\\ud800'}}\n```",
         "```python\n{'name': 'f', 'parameters': {'a': 10000000000000000000000}}\n```",
         "```yaml\nname: f\nother:\n  a: b\n```",

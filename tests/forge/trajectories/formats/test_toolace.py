@@ -91,7 +91,7 @@ def test_values_are_literals_of_python_or_of_json() -> None:
         ("Get Weather", {"city": "Oslo", "page-size": 2}),
         ("b.c/d", {}),
     ]
-    assert calls("[f(a={1: 'x', 'b': {true: 2}})]") == [("f", {"a": {"1": "x", "b": {"True": 2}}})]
+    assert calls("[f(a={1: 'x', 'b': {true: 2}})]") == [("f", {"a": {"1": "x", "b": {"true": 2}}})]
 
 
 def test_text_behind_the_calls_is_what_was_said() -> None:
