@@ -9,8 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from forge.schema import Step
-from forge.trajectories.formats.exchange import called, observation
-from forge.trajectories.formats.fields import Found, Record, first_request, malformed, text, trajectory
+from forge.trajectories.formats.fields import (
+    Found,
+    Record,
+    called,
+    first_request,
+    malformed,
+    observation,
+    text,
+    trajectory,
+)
 
 _ROLES = ("User", "AI", "API")
 

@@ -146,13 +146,22 @@ def outcome_of(success: object) -> Outcome:
 
 def content_of(value: object) -> str | None:
     """A turn's text: a string, or the text blocks of a list; other values as JSON. Raises for what is no JSON."""
-    if value is None or isinstance(value, str):
-        return value
     if isinstance(value, list) and all(isinstance(block, dict) and _BLOCK_KEYS.issuperset(block) for block in value):
         texts = [block.get("text", block.get("content")) for block in value]
         if all(isinstance(text, str) for text in texts):
             return "\n".join(texts)
-    return json_text(value)
+    return written(value)
+
+
+def written(value: object) -> str | None:
+    """A text as it stands, None for nothing, any other value whole, as canonical JSON: unlike a turn's content, data
+    has no text blocks to pick. Raises ``malformed_record`` for a value that JSON cannot hold."""
+    return value if value is None or isinstance(value, str) else json_text(value)
+
+
+def observation(result: object, error: object = None) -> Step:
+    """The step that shows a call's result, which is data."""
+    return Step("tool", written(result) or "", error=written(error) or None)
 
 
 def json_text(value: object) -> str:
@@ -180,17 +189,29 @@ def parsed_json(value: str | bytes | None) -> Any:
 
 
 def arguments_of(value: object, where: str) -> dict[str, Any]:
-    """A call's arguments: an object, its JSON text, or nothing. Raises ``malformed_arguments``, and
-    ``too_deeply_nested`` beyond :data:`MAX_NESTING` levels."""
+    """A call's arguments: an object, its JSON text, or nothing. Raises ``malformed_arguments``, also for what JSON
+    cannot hold, and ``too_deeply_nested`` beyond :data:`MAX_NESTING` levels."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return {}
     found = parsed_json(value) if isinstance(value, str) else value
     if not isinstance(found, dict):
-        given = value if isinstance(value, str) else json_text(value)
-        raise UnusableRecordError("malformed_arguments", f"{where}: arguments are no JSON object: {given[:100]!r}")
+        given = repr(value[:100]) if isinstance(value, str) else type(value).__name__
+        raise UnusableRecordError("malformed_arguments", f"{where}: arguments are no JSON object: {given}")
     if is_deeper_than(found, MAX_NESTING):
         raise UnusableRecordError("too_deeply_nested", f"{where}: arguments of more than {MAX_NESTING} levels")
+    try:
+        canonical_json(found)
+    except TypeError as error:
+        raise UnusableRecordError("malformed_arguments", f"{where}: {error}") from None
     return found
+
+
+def called(name: object, arguments: object, where: str, call_id: str | None = None) -> ToolCall:
+    """A call; its arguments as :func:`arguments_of` takes them. Raises ``malformed_record`` without a name, and what
+    that raises."""
+    if not isinstance(name, str) or not name:
+        raise malformed(f"{where}: a call without a name")
+    return ToolCall(name, arguments_of(arguments, f"{where}, {name}"), call_id)
 
 
 def call_of(call: object, turn: int) -> ToolCall:
@@ -199,11 +220,8 @@ def call_of(call: object, turn: int) -> ToolCall:
     if not isinstance(call, dict):
         raise malformed(f"turn {turn}: a tool call is no object")
     function = call["function"] if isinstance(call.get("function"), dict) else call
-    name = function.get("name")
-    if not isinstance(name, str) or not name:
-        raise malformed(f"turn {turn}: a tool call without a name")
-    arguments = arguments_of(function.get("arguments", function.get("parameters")), f"turn {turn}, {name}")
-    return ToolCall(name, arguments, text(call.get("id")))
+    arguments = function.get("arguments", function.get("parameters"))
+    return called(function.get("name"), arguments, f"turn {turn}", text(call.get("id")))
 
 
 def tools_of(value: object) -> tuple[Mapping[str, Any], ...]:

@@ -9,16 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from forge.schema import Step, ToolCall
-from forge.trajectories.formats.exchange import called
-from forge.trajectories.formats.fields import (
-    Found,
-    Record,
-    identifier,
-    malformed,
-    objects,
-    text,
-    trajectory,
-)
+from forge.trajectories.formats.fields import Found, Record, called, identifier, malformed, objects, text, trajectory
 
 
 def matches(record: Record) -> bool:

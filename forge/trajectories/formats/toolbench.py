@@ -27,12 +27,12 @@ from typing import Any
 
 from forge.schema import Outcome, Step, Trajectory, is_deeper_than
 from forge.stored_files import Problem
-from forge.trajectories.formats.exchange import called
 from forge.trajectories.formats.fields import (
     MAX_NESTING,
     Found,
     Record,
     UnusableRecordError,
+    called,
     first_request,
     malformed,
     outcome_of,

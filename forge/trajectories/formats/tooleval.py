@@ -15,17 +15,19 @@ from dataclasses import dataclass
 
 from forge.schema import Outcome, Step
 from forge.stored_files import Problem
-from forge.trajectories.formats.exchange import called, observation, written
 from forge.trajectories.formats.fields import (
     Found,
     Record,
+    called,
     malformed,
     objects,
+    observation,
     parsed_json,
     role_of,
     text,
     tools_of,
     trajectory,
+    written,
 )
 from forge.trajectories.formats.python_literals import parsed_literal
 from forge.trajectories.formats.toolbench import Node, leaf_paths, observed

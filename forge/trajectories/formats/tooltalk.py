@@ -10,17 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from forge.schema import Step
-from forge.trajectories.formats.exchange import called, observation, written
 from forge.trajectories.formats.fields import (
     Found,
     Record,
     UnusableRecordError,
+    called,
     first_request,
     identifier,
     malformed,
     objects,
+    observation,
     role_of,
     trajectory,
+    written,
 )
 
 
