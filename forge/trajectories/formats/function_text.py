@@ -19,6 +19,7 @@ from typing import Any
 
 from forge.schema import Step, ToolCall, is_deeper_than
 from forge.trajectories.formats.fields import MAX_NESTING, parsed_json
+from forge.trajectories.formats.parameter_types import Parameter, described_tool
 
 OPEN = "<function="
 _CLOSE = "</function>"
@@ -27,7 +28,6 @@ _MAX_NAME = 200
 _DESCRIPTION_BEGIN = re.compile(r"---- BEGIN FUNCTION #\d+: (\S+) ----")
 _DESCRIPTION_END = re.compile(r"---- END FUNCTION #\d+ ----")
 _PARAMETER = re.compile(r"  \(\d+\) (\S+) \((\w+), (required|optional)\):(.*)")
-_JSON_TYPES = ("string", "integer", "number", "boolean", "array", "object")
 
 
 def with_calls(steps: Sequence[Step], tools: Sequence[Mapping[str, Any]]) -> list[Step]:
@@ -152,18 +152,13 @@ def _tool(name: str, lines: Sequence[str]) -> dict[str, Any]:
     """``Description: …``, then ``Parameters:`` with ``(1) name (type, required): description`` of one line or more."""
     starts = [index for index, line in enumerate(lines) if _PARAMETER.fullmatch(line)]
     headline = next((index for index, line in enumerate(lines) if line.rstrip() == "Parameters:"), len(lines))
-    properties: dict[str, Any] = {}
-    required: list[str] = []
+    parameters: list[Parameter] = []
     for start, end in pairwise([*starts, len(lines)]):
         found = _PARAMETER.fullmatch(lines[start])
         if found is not None:
             parameter, kind, need, first = found.groups()
-            described = {"description": "\n".join([first.strip(), *lines[start + 1 : end]]).strip()}
-            properties[parameter] = {"type": kind, **described} if kind in _JSON_TYPES else described
-            required += [parameter] if need == "required" else []
+            said = "\n".join([first.strip(), *lines[start + 1 : end]]).strip()
+            parameters.append(Parameter(parameter, kind, need == "required", said))
     description = "\n".join(lines[:headline]).strip().removeprefix("Description:")
-    return {
-        "name": name,
-        "description": description.removesuffix("No parameters are required for this function.").strip(),
-        "parameters": {"type": "object", "properties": properties, "required": required},
-    }
+    description = description.removesuffix("No parameters are required for this function.").strip()
+    return described_tool(name, description, parameters)

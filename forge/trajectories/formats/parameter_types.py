@@ -1,15 +1,41 @@
 """Parameters of tools as datasets write them, as JSON Schema: Python's names of types ("str, optional", "List[int]",
-"dict"), and objects of parameters without the ``properties`` around them (xLAM, Hammer, ToolRL)."""
+"dict"), objects of parameters without the ``properties`` around them (xLAM, Hammer, ToolRL), and parameters that a
+prompt describes in its text (OpenHands, SWE-agent)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from forge.apis.annotations import schema_of
 
 _JSON_TYPES = ("string", "number", "integer", "boolean", "object", "array", "null")
 _OPTIONAL = ", optional"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter as a text describes it; ``type`` is a word of JSON Schema's or another."""
+
+    name: str
+    type: str
+    is_required: bool
+    description: str
+
+
+def described_tool(name: str, description: str, parameters: Iterable[Parameter]) -> dict[str, Any]:
+    """A tool that a text describes."""
+    found = {parameter.name: parameter for parameter in parameters}
+    schema = {
+        "type": "object",
+        "properties": {
+            parameter.name: _typed({"type": parameter.type, "description": parameter.description})
+            for parameter in found.values()
+        },
+        "required": [parameter.name for parameter in found.values() if parameter.is_required],
+    }
+    return {"name": name, "description": description, "parameters": schema}
 
 
 def typed_tools(tools: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -35,12 +35,12 @@ from forge.trajectories.formats.fields import (
     tools_of,
     trajectory,
 )
+from forge.trajectories.formats.parameter_types import Parameter, described_tool
 
 _LOOK_AHEAD = 4
 """Answers of the history that an entry of the trajectory may skip: the two lists differ where files were edited."""
 _TOOL = re.compile(r"([\w.-]+):")
 _ARGUMENT = re.compile(r" {4}- (\S+) \((\w+)\) \[(required|optional)\]:(.*)")
-_JSON_TYPES = ("string", "integer", "number", "boolean", "array", "object")
 
 
 def matches(record: Record) -> bool:
@@ -199,17 +199,10 @@ def _tools(agent: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
 def _tool(lines: Sequence[str]) -> dict[str, Any]:
     """``name:``, then indented ``docstring:``, ``signature:`` and ``arguments:`` with one line or more each."""
     end = next((index for index, line in enumerate(lines) if line.startswith("  signature:")), len(lines))
-    properties: dict[str, Any] = {}
-    required: list[str] = []
-    for line in lines[end:]:
-        found = _ARGUMENT.fullmatch(line)
-        if found is not None:
-            name, kind, need, description = found.groups()
-            schema = {"description": description.strip()}
-            properties[name] = {"type": kind, **schema} if kind in _JSON_TYPES else schema
-            required += [name] if need == "required" else []
-    return {
-        "name": lines[0].removesuffix(":"),
-        "description": "\n".join(lines[1:end]).removeprefix("  docstring:").strip(),
-        "parameters": {"type": "object", "properties": properties, "required": required},
-    }
+    description = "\n".join(lines[1:end]).removeprefix("  docstring:").strip()
+    parameters = [
+        Parameter(found[1], found[2], found[3] == "required", found[4].strip())
+        for found in map(_ARGUMENT.fullmatch, lines[end:])
+        if found
+    ]
+    return described_tool(lines[0].removesuffix(":"), description, parameters)

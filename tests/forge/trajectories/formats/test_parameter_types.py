@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from forge.trajectories.formats.parameter_types import parameters_schema, typed_tools
+from forge.trajectories.formats.parameter_types import Parameter, described_tool, parameters_schema, typed_tools
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,25 @@ def test_parameters_of_any_name_and_none() -> None:
     assert parameters_schema(None) == {"type": "object", "properties": {}}
     assert parameters_schema({"$ref": "#/x"}) == {"$ref": "#/x"}
     assert typed_tools([{"name": "a"}]) == [{"name": "a"}]
+
+
+def test_tools_described_in_text() -> None:
+    parameters = [
+        Parameter("line", "integer", True, "Where to."),
+        Parameter("to", "str", False, "Where from."),
+        Parameter("until", "whatever", False, ""),
+        Parameter("to", "string", True, "Where to."),
+    ]
+    assert described_tool("goto", "Moves.", parameters) == {
+        "name": "goto",
+        "description": "Moves.",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "line": {"type": "integer", "description": "Where to."},
+                "to": {"type": "string", "description": "Where to."},
+                "until": {"x-type": "whatever", "description": ""},
+            },
+            "required": ["line", "to"],
+        },
+    }

@@ -158,7 +158,7 @@ def test_calls_have_their_ids_and_tools() -> None:
             "type": "object",
             "properties": {
                 "line": {"type": "integer", "description": "where to"},
-                "end": {"description": "until (if given)"},
+                "end": {"x-type": "whatever", "description": "until (if given)"},
             },
             "required": ["line"],
         },
