@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from forge.schema import Step, ToolCall
+from forge.trajectories.formats.written_calls import with_written_calls
 
 SHELL = "shell"
 _FENCE = "```"
@@ -13,22 +14,18 @@ _FENCE = "```"
 
 def with_commands(steps: Sequence[Step]) -> list[Step]:
     """The steps with the command in each of the assistant's texts as a call of the shell, what stands around it as the
-    thought, and the user's turn after it as the observation. Steps that have calls already stay as they are."""
-    found: list[Step] = []
-    is_pending = False
-    for step in steps:
-        thought, command = (step.content or "", None)
-        if step.role == "assistant" and not step.calls:
-            thought, command = fenced_command(thought)
-        if command is not None:
-            call = ToolCall(SHELL, {"command": command})
-            found.append(replace(step, content=None, thought=thought.strip() or None, calls=(call,)))
-        elif step.role == "user" and is_pending:
-            found.append(Step("tool", step.content or ""))
-        else:
-            found.append(step)
-        is_pending = command is not None
-    return found
+    thought (as the content, where the step has a thought), and the user's turn after it as the observation."""
+    return with_written_calls(steps, _with_command)
+
+
+def _with_command(step: Step, said: str) -> Step:
+    around, command = fenced_command(said)
+    if command is None:
+        return step
+    words, calls = around.strip() or None, (ToolCall(SHELL, {"command": command}),)
+    if step.thought:
+        return replace(step, content=words, calls=calls)
+    return replace(step, content=None, thought=words, calls=calls)
 
 
 def fenced_command(said: str) -> tuple[str, str | None]:

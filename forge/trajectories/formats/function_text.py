@@ -20,6 +20,7 @@ from typing import Any
 from forge.schema import Step, ToolCall, is_deeper_than
 from forge.trajectories.formats.fields import MAX_NESTING, parsed_json
 from forge.trajectories.formats.parameter_types import Parameter, described_tool
+from forge.trajectories.formats.written_calls import with_written_calls
 
 OPEN = "<function="
 _CLOSE = "</function>"
@@ -32,21 +33,13 @@ _PARAMETER = re.compile(r"  \(\d+\) (\S+) \((\w+), (required|optional)\):(.*)")
 
 def with_calls(steps: Sequence[Step], tools: Sequence[Mapping[str, Any]]) -> list[Step]:
     """The steps with the calls in the assistant's texts as calls, and the user's turns that answer them as
-    observations. Steps that have calls already stay as they are."""
-    found: list[Step] = []
-    pending = 0
-    for step in steps:
-        if step.role == "assistant" and not step.calls and step.content:
-            content, calls = parsed_calls(step.content, tools)
-            pending = len(calls)
-            found.append(replace(step, content=content or None, calls=tuple(calls)) if calls else step)
-        elif step.role == "user" and pending:
-            pending -= 1
-            found.append(Step("tool", step.content or ""))
-        else:
-            pending = 0
-            found.append(step)
-    return found
+    observations."""
+
+    def read(step: Step, said: str) -> Step:
+        content, calls = parsed_calls(said, tools)
+        return replace(step, content=content or None, calls=tuple(calls)) if calls else step
+
+    return with_written_calls(steps, read)
 
 
 def parsed_calls(said: str, tools: Sequence[Mapping[str, Any]]) -> tuple[str, list[ToolCall]]:

@@ -40,6 +40,8 @@ def test_with_commands() -> None:
             Step("assistant", "Done."),
             Step("user", "Bye."),
             other,
+            Step("user", "Hm."),
+            Step("assistant", "Look.\n```\nls\n```", thought="Hm."),
         ]
     ) == [
         Step("user", "```\ntask\n```"),
@@ -49,6 +51,8 @@ def test_with_commands() -> None:
         Step("assistant", "Done."),
         Step("user", "Bye."),
         other,
+        Step("user", "Hm."),
+        Step("assistant", "Look.", thought="Hm.", calls=(call,)),
     ]
 
 
