@@ -90,7 +90,8 @@ def _places(row: Mapping[str, Any]) -> list[str]:
     if "usages" in row:
         uris = [orjson.loads(row["entity"])["source_uri"], *(usage["source_uri"] for usage in row["usages"])]
         return list(dict.fromkeys(uris))
-    return [row.get("source_uri") or row.get("uri") or f"{row['source']}:{row['item_id']}"]
+    record = f"#{row['episode']}" if row.get("episode") else ""
+    return [row.get("source_uri") or row.get("uri") or f"{row['source']}:{row['item_id']}{record}"]
 
 
 def _renderer_of(table: str, night: str, held_out_share: float, max_characters: int) -> Any:

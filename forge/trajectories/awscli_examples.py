@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -97,7 +97,10 @@ def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterato
             yield Decision(item.source, part, _STEP, found)
             continue
         problem = check(found)
-        yield found if problem is None else Decision(item.source, part, _STEP, problem.reason, problem.detail)
+        if problem is None:
+            yield replace(found, episode=operation)
+        else:
+            yield Decision(item.source, part, _STEP, problem.reason, problem.detail)
 
 
 def episode_of(text: str, item: Item, spdx: str) -> Trajectory | str:

@@ -218,6 +218,7 @@ def session_of(qualified_name: str, docstring: str, item: Item, spdx: str) -> Tr
         generator="human",
         source=item.source,
         item_id=item.item_id,
+        episode=qualified_name,
     )
 
 
