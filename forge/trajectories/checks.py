@@ -11,7 +11,7 @@ from typing import Any
 
 from forge.schema import Decision, Step, ToolCall, Trajectory, canonical_json
 from forge.trajectories.call_schemas import mismatch
-from forge.trajectories.conversation_checks import empty_episode, leaked_system_prompt, refusal, truncated_json
+from forge.trajectories.conversation_checks import cut_json, empty_episode, leaked_system_prompt, refusal
 from forge.trajectories.observations import Answer, DanglingObservationError, answers, is_error
 from forge.trajectories.recovery import corrected
 
@@ -36,7 +36,7 @@ def check(trajectory: Trajectory) -> Decision | None:
     - ``no_action``: no call is made and no tool is offered; without calls, tools teach when not to call
     - ``empty_episode``: the assistant neither says nor does anything
     - ``dangling_observation``: an observation without a call before it, or a second one of the same call
-    - ``looping``, ``truncated_json``, ``refusal``, ``leaked_system_prompt``
+    - ``looping``, ``cut_json``, ``refusal``, ``leaked_system_prompt``
     - ``unknown_tool``: see :func:`_unknown_tool`
     - ``call_schema_mismatch``: arguments against the tool's JSON Schema
 
@@ -77,7 +77,7 @@ def _found(trajectory: Trajectory, arguments: Sequence[Sequence[str]]) -> Iterat
         return
     if trajectory.outcome != "success":  # who waits or crosses a wide room does the same thing often, and arrives
         yield "looping", _loop(trajectory.steps, arguments)
-    yield "truncated_json", truncated_json(trajectory)
+    yield "cut_json", cut_json(trajectory)
     yield "refusal", refusal(trajectory)
     yield "leaked_system_prompt", leaked_system_prompt(trajectory)
     if trajectory.tools:

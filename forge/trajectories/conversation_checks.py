@@ -28,7 +28,7 @@ def empty_episode(trajectory: Trajectory) -> str | None:
 # --- JSON cut in the middle -----------------------------------------------------------------------------------------
 
 
-def truncated_json(trajectory: Trajectory) -> str | None:
+def cut_json(trajectory: Trajectory) -> str | None:
     """A model that ran out of tokens inside a call leaves JSON that never closes: the text of a turn without calls, or
     the only argument of a call that nothing or an error answers."""
     steps = trajectory.steps

@@ -52,7 +52,7 @@ def test_no_steps_and_no_action() -> None:
 def test_what_is_said() -> None:
     rules = " ".join(f"rule{number}" for number in range(80))
     assert reason(episode(Step("system", rules), act(), Step("assistant", rules))) == "leaked_system_prompt"
-    assert reason(episode(act(), Step("tool", "1"), Step("assistant", '{"name": "look", "argum'))) == "truncated_json"
+    assert reason(episode(act(), Step("tool", "1"), Step("assistant", '{"name": "look", "argum'))) == "cut_json"
 
 
 def test_failed_episodes_are_kept() -> None:

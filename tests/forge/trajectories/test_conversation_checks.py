@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from forge.schema import Step, ToolCall, Trajectory
 from forge.trajectories.conversation_checks import (
     LEAK_WORDS,
+    cut_json,
     empty_episode,
     is_cut_json,
     leaked_system_prompt,
     refusal,
-    truncated_json,
 )
 
 TOOLS = ({"name": "f", "description": "", "parameters": {}},)
@@ -57,7 +57,7 @@ def test_an_assistant_that_says_and_does_nothing() -> None:
 )
 def test_cut_json(text: str) -> None:
     assert is_cut_json(text)
-    assert truncated_json(said(text)) is not None
+    assert cut_json(said(text)) is not None
 
 
 @pytest.mark.parametrize(
@@ -83,17 +83,17 @@ def test_cut_json(text: str) -> None:
 )
 def test_whole_json_and_other_texts(text: str) -> None:
     assert not is_cut_json(text)
-    assert truncated_json(said(text)) is None
+    assert cut_json(said(text)) is None
 
 
 def test_arguments_cut_in_the_middle() -> None:
     cut = Step("assistant", calls=(ToolCall("Search", {"input": '{"query": "fligh'}),))
-    assert truncated_json(episode(cut)) is not None
-    assert truncated_json(episode(cut, Step("tool", "Error: invalid JSON"))) is not None
-    assert truncated_json(episode(cut, Step("tool", "3 flights"))) is None, "the environment took it"
+    assert cut_json(episode(cut)) is not None
+    assert cut_json(episode(cut, Step("tool", "Error: invalid JSON"))) is not None
+    assert cut_json(episode(cut, Step("tool", "3 flights"))) is None, "the environment took it"
     part = Step("assistant", calls=(ToolCall("edit", {"path": "a.json", "text": '{"query": "fligh'}),))
-    assert truncated_json(episode(part)) is None, "files are written in parts"
-    assert truncated_json(episode(Step("user", '{"query": "fligh'))) is None, "only what the assistant wrote"
+    assert cut_json(episode(part)) is None, "files are written in parts"
+    assert cut_json(episode(Step("user", '{"query": "fligh'))) is None, "only what the assistant wrote"
 
 
 json_values = st.recursive(
@@ -185,7 +185,7 @@ def test_long_texts_take_linear_time() -> None:
         started = time.process_time()
         found = with_prompt(text, prompt)
         leaked_system_prompt(found)
-        truncated_json(found)
+        cut_json(found)
         refusal(found)
         assert time.process_time() - started < 1.5, text[:40]
 
