@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import string
 from functools import lru_cache
 from importlib import resources
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from forge.config import ConfigurationError
+from forge.fixed_words import parse_words, places_of
 from forge.schema import canonical_json, content_hash
 
 FILE = "templates.yaml"
@@ -60,7 +58,7 @@ class Templates(BaseModel):
 
 def _check_places(key: str, line: str, allowed: set[str]) -> None:
     try:
-        places = {name for _, name, _, _ in string.Formatter().parse(line) if name is not None}
+        places = places_of(line)
     except ValueError as error:
         raise ValueError(f"{key}: {line!r}: {error}") from None
     if unknown := sorted(places - allowed):
@@ -69,21 +67,10 @@ def _check_places(key: str, line: str, allowed: set[str]) -> None:
         )
 
 
-def parse_templates(content: bytes) -> Templates:
-    """Raises :class:`ConfigurationError` that names the file, the key and what is wrong there."""
-    try:
-        return Templates.model_validate(yaml.safe_load(content))
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{FILE}: {error}") from None
-    except ValidationError as error:
-        found = [f"{'.'.join(map(str, one['loc'])) or 'file'}: {one['msg']}" for one in error.errors()]
-        raise ConfigurationError(f"{FILE}: {'; '.join(found)}") from None
-
-
 @lru_cache(maxsize=1)
 def templates() -> Templates:
     """The templates of this installation."""
-    return parse_templates(resources.files("forge.apis").joinpath(FILE).read_bytes())
+    return parse_words(Templates, resources.files("forge.apis").joinpath(FILE).read_bytes(), FILE)
 
 
 @lru_cache(maxsize=1)

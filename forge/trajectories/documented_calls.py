@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from forge.apis.calls import api_of, snake_case
@@ -22,6 +21,7 @@ from forge.apis.forms import schema_for_calls
 from forge.apis.property_order import in_order
 from forge.apis.questions import imperative, is_imperative, task_of
 from forge.apis.reference import told_parameters
+from forge.fixed_words import parse_words
 from forge.schema import (
     ApiEntity,
     ApiExample,
@@ -64,7 +64,7 @@ class Wording(BaseModel):
 
 @lru_cache(maxsize=1)
 def wording() -> Wording:
-    return Wording.model_validate(yaml.safe_load(_FILE.read_bytes()))
+    return parse_words(Wording, _FILE.read_bytes(), _FILE.name)
 
 
 def episode_of(entity: ApiEntity, example: ApiExample, observation: str, number: int = 1) -> Trajectory | Decision:

@@ -7,15 +7,16 @@ from importlib import resources
 import pytest
 import yaml
 
-from forge.apis.templates import FILE, parse_templates, templates, templates_hash
+from forge.apis.templates import FILE, Templates, templates, templates_hash
 from forge.config import ConfigurationError
+from forge.fixed_words import parse_words
 
 CONTENT = resources.files("forge.apis").joinpath(FILE).read_text(encoding="utf-8")
 OPENINGS = yaml.safe_load(CONTENT)["openings"]
 
 
 def test_the_installed_templates_are_valid() -> None:
-    assert templates() == parse_templates(CONTENT.encode())
+    assert templates() == parse_words(Templates, CONTENT.encode(), FILE)
     assert len(templates_hash()) == 32
 
 
@@ -37,10 +38,4 @@ def test_the_installed_templates_are_valid() -> None:
 def test_what_is_wrong_is_named(change: dict[str, object], message: str) -> None:
     content = yaml.safe_dump({**yaml.safe_load(CONTENT), **change}).encode()
     with pytest.raises(ConfigurationError, match=f"{FILE}: .*{message}"):
-        parse_templates(content)
-
-
-@pytest.mark.parametrize("content", [b"", b"[1]", b"{", b"\xff"])
-def test_no_templates(content: bytes) -> None:
-    with pytest.raises(ConfigurationError, match=FILE):
-        parse_templates(content)
+        parse_words(Templates, content, FILE)

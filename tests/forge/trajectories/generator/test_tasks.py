@@ -12,8 +12,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from forge.config import ConfigurationError
+from forge.fixed_words import parse_words
 from forge.schema import canonical_json
-from forge.trajectories.generator.prompts import parse_prompts, prompts
+from forge.trajectories.generator.prompts import FILE, Prompts, prompts
 from forge.trajectories.generator.schemas import plain_schema, told_schema
 from forge.trajectories.generator.tasks import MAX_TOOL_CHARACTERS, choose, tools_of
 from tests.forge.trajectories.generator.conftest import SHOP, operation, schema
@@ -145,7 +146,7 @@ def test_prompts_that_lack_a_place_are_refused_by_name() -> None:
         ({"version": 0}, "version: Input should be greater than 0"),
     ]:
         with pytest.raises(ConfigurationError) as caught:
-            parse_prompts(canonical_json({**good, **change}).encode())
+            parse_words(Prompts, canonical_json({**good, **change}).encode(), FILE)
         assert message in str(caught.value)
     with pytest.raises(ConfigurationError, match=r"prompts\.yaml: "):
-        parse_prompts(b"{")
+        parse_words(Prompts, b"{", FILE)
