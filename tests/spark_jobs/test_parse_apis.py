@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gzip
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import orjson
@@ -18,6 +18,7 @@ from forge.config import Settings, SourceSettings
 from forge.lake import Lake
 from spark_jobs.job import Context, execute
 from spark_jobs.parse_apis import JOB
+from tests.spark_jobs.wrong_values import replaced
 
 pytestmark = pytest.mark.spark
 NIGHT = "2026-11-21"
@@ -132,20 +133,8 @@ HOSTILE: dict[str, Callable[[bytes], bytes]] = {
     "tag": lambda _: b"openapi: 3.0.0\npaths: !!python/object/apply:os.system ['true']\n",
     "long_word": lambda good: good + b'"' + b"a" * 3_000_000,
 }  # fmt: skip
-
-
-def _wrong_types(value: object) -> Iterator[object]:
-    """The value with one of its parts after the other replaced by something of another type."""
-    if isinstance(value, dict):
-        for key, part in value.items():
-            for wrong in ([], {}, 7, None, "x", [None, {"a": 1}]):
-                yield {**value, key: wrong}
-            for changed in _wrong_types(part):
-                yield {**value, key: changed}
-    elif isinstance(value, list):
-        for place, part in enumerate(value):
-            for changed in _wrong_types(part):
-                yield [*value[:place], changed, *value[place + 1 :]]
+_WRONG = ([], {}, 7, None, "x", [None, {"a": 1}])
+"""What stands in place of each field of a good file in JSON."""
 
 
 def _write(folder: Path, kind: str) -> None:
@@ -160,7 +149,7 @@ def _write(folder: Path, kind: str) -> None:
     if kind == "openapi":
         (folder / "long_string.json").write_bytes(b'{"openapi":"3.0.0","info":{"title":"' + b"a" * 200_000_000 + b'"}}')
     if suffix == "json":
-        for number, changed in enumerate(_wrong_types(orjson.loads(good))):
+        for number, changed in enumerate(replaced(orjson.loads(good), _WRONG)):
             (folder / f"wrong{number:03d}.json").write_bytes(orjson.dumps(changed))
 
 
