@@ -315,7 +315,8 @@ def test_the_budget_is_never_exceeded_and_the_rest_comes_when_it_is_raised(
     part = run(endpoint, tmp_path / "part", task_sets(8), budget={"max_cost": limit}, **options)
     assert part.stopped == "budget"
     assert limit - 0.25 < part.spent.cost <= limit
-    assert 0 < part.trajectories < 8
+    assert part.trajectories < 8  # how many are whole by then depends, side by side, on whose answers came first
+    assert part.trajectories > 0 or concurrency > 1
     assert len(endpoint.requests) - sent == part.requests
     rest = run(endpoint, tmp_path / "part", task_sets(8), budget={"max_cost": 10 * limit}, **options)
     assert (rest.stopped, rest.trajectories, rest.spent_before) == ("", 8, part.spent)
