@@ -52,17 +52,15 @@ _WRONG: dict[str, bytes] = {
     "number": b"7",
     "list": b'[1,"x",null,{"a":[]}]',
     "nested": _nested(40),
-    "json": orjson.dumps("[" * 3_000),
-    "empty": b'""',
+    "json": orjson.dumps("[" * 1_000),
     "deep": _nested(10_000),
     "surrogate": b'"a\\ud800"',
     "not_a_number": b"NaN",
     "infinity": b"1e400",
     "huge": b"1" + b"0" * 400,
-    "large": b"1" + b"0" * 40,
 }
 """What stands in place of each field, as JSON writes it."""
-_STREAMED = ("null", "number", "list", "nested", "json", "surrogate")
+_STREAMED = ("null", "list", "surrogate")
 """What a parser of streams reads, too, so that what stands behind it can be read."""
 _SHALLOW = tuple(name for name in _WRONG if name != "deep")
 _IN_PARQUET: tuple[Any, ...] = (None, b"\xff\x00", float("nan"), Decimal("1.5"), datetime(2026, 1, 1, tzinfo=UTC), [{}])
