@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from forge.schema import Trajectory
 
 SETS: Mapping[str, tuple[str, ...]] = {
-    "react": ("reflexion/hotpotqa_runs/root/ReAct/**/*.txt", "fireact/data/finetune/gpt_format/*.jsonl"),
+    "react": ("reflexion/hotpotqa_runs/*/ReAct/**/*.txt", "fireact/data/finetune/gpt_format/*.jsonl"),
     "calls": ("glaive/data/glaive_toolcall_en_demo.json", "_generated_classA/agentdojo_ground_truth.json"),
 }
 SECTIONS = (*SETS, "memory")

@@ -26,8 +26,8 @@ from spark_jobs.job import Context, execute
 pytestmark = pytest.mark.spark
 FIRST, SECOND = "2026-11-20", "2026-11-21"
 JOBS = (
-    "parse_apis", "parse_trajectories", "read_texts", "elect_versions", "link_calls", "render", "measure", "deduplicate",
-    "decontaminate", "retrieve", "mix", "audit", "publish",
+    "parse_apis", "parse_trajectories", "read_texts", "elect_versions", "link_calls", "render", "measure",
+    "deduplicate", "decontaminate", "retrieve", "mix", "audit", "publish",
 )  # fmt: skip
 
 

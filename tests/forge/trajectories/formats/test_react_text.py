@@ -370,7 +370,7 @@ LOGS = {
 @pytest.mark.skipif(not SAMPLES.is_dir(), reason="no samples beside the checkout")
 @pytest.mark.parametrize(("name", "questions"), LOGS.items())
 def test_reflexions_logs(name: str, questions: int) -> None:
-    text = (SAMPLES / "reflexion/hotpotqa_runs/root/ReAct" / name).read_text(encoding="utf-8")
+    text = (SAMPLES / "reflexion" / "hotpotqa_runs" / "root" / "ReAct" / name).read_text(encoding="utf-8")
     found = found_in(text)
     read = [one for one in found if isinstance(one, Trajectory)]
     assert len(found) == len(re.findall(r"^Question: ", text, re.MULTILINE)) == questions
