@@ -22,8 +22,17 @@ RELEASE = Asset("release", uri="x-forge://release", group="corpus")
 CORPUS_STEPS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "crawl": (("crawl", "extract_web"), "Fetch the web sites in rounds, robots obeyed, into WARC; extract text."),
     "read": (
-        ("parse_apis", "parse_trajectories", "read_texts", "elect_versions", "mine_usages", "pair_usages", "link_calls"),
-        "Read what is new or changed of all sources; elect the version of each API; find usages of Python APIs and the APIs that episodes call.",
+        (
+            "parse_apis",
+            "parse_trajectories",
+            "read_texts",
+            "elect_versions",
+            "mine_usages",
+            "pair_usages",
+            "link_calls",
+        ),
+        "Read what is new or changed of all sources; elect the version of each API; find usages of Python APIs, and the "
+        "APIs that episodes call.",
     ),
     "render": (("render",), "Render entities, episodes and pages into documents, whose id is their content."),
     "judge": (
