@@ -88,7 +88,8 @@ def _found(trajectory: Trajectory, arguments: Sequence[Sequence[str]]) -> Iterat
 def _characters(trajectory: Trajectory) -> int:
     """Raises UnicodeEncodeError for text that is no Unicode, TypeError for tools that are no JSON."""
     characters = sum(len(canonical_json(tool)) for tool in trajectory.tools)
-    for text in (trajectory.task, *_texts(trajectory.steps)):
+    named = (trajectory.environment, trajectory.generator, trajectory.license, trajectory.episode)
+    for text in (trajectory.task, *named, *_texts(trajectory.steps)):
         if text:
             if not text.isascii():
                 text.encode()

@@ -105,18 +105,24 @@ def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterato
     for place, found in file.episodes():
         if isinstance(found, Problem):
             part = "#".join(part for part in (place, found.part) if part)
-            yield replace(found, part=part).decision(item, _STEP)
+            yield _storable(replace(found, part=part)).decision(item, _STEP)
             continue
         episodes_at[place] += 1
         name = found.episode or _numbered(place, episodes_at[place])
         trajectory = _placed(found, name, item, file.options, source)
         problem = _judged(trajectory)
-        yield trajectory if problem is None else replace(problem, part=place or name).decision(item, _STEP)
+        yield trajectory if problem is None else _storable(replace(problem, part=place or name)).decision(item, _STEP)
 
 
 def _numbered(place: str, number: int) -> str:
     """The name of an episode without an id: its record's place; of a record that holds several, also its number."""
     return place if place and number == 1 else f"{place}.{number}" if place else str(number)
+
+
+def _storable(problem: Problem) -> Problem:
+    """A problem may quote what no table can hold: half a surrogate pair, which is escaped."""
+    part, detail = (text.encode("utf-8", "backslashreplace").decode() for text in (problem.part, problem.detail))
+    return replace(problem, part=part, detail=detail)
 
 
 def _judged(trajectory: Trajectory) -> Problem | None:

@@ -74,6 +74,7 @@ _JUNK: dict[str, bytes] = {
     "parquet": b"PAR1" + b"\x00" * 64 + b"PAR1",
     "word": b"word",
     "true": b"true",
+    "surrogates": b'{"a\\ud800": NaN}',
     "deep_lists": b"[" * 2_000,
 }
 _JUNK_SUFFIXES = ("jsonl", "ndjson", "json", "traj", "ipynb", "parquet", "txt", "log", "md", "unknown")

@@ -102,6 +102,10 @@ def test_oversized() -> None:
         episode(act(), Step("tool", "\ud800")),
         episode(act(call_id="\ud800")),
         replace(episode(act()), task="\ud800"),
+        replace(episode(act()), environment="\ud800"),
+        replace(episode(act()), generator="\ud800"),
+        replace(episode(act()), license="\ud800"),
+        replace(episode(act()), episode="\ud800"),
         episode(act("f"), tools=[{"name": "f", "parameters": {"minimum": 2**70}}]),
     ],
 )

@@ -7,6 +7,7 @@ import json
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -164,6 +165,14 @@ def test_a_bad_record_is_a_decision_with_its_line_and_the_others_are_read(line: 
     assert isinstance(bad, Decision)
     assert (bad.reason, bad.item_id, bad.step) == (reason, "a.jsonl#2", "parse_trajectories")
     assert bad.detail.startswith("line 2: ")
+
+
+@pytest.mark.parametrize("form", [{}, {"format": "react_prompts"}])
+def test_a_reason_that_quotes_half_a_surrogate_pair_can_be_stored(form: dict[str, Any]) -> None:
+    found = read(b'{"a\\ud800": NaN}\n{"a\\ud800": {"b": NaN}}\n', **form)
+    assert len(found) == 2
+    assert all(isinstance(one, Decision) for one in found)
+    table_of("decisions", [one.row("2026-01-01") for one in found])
 
 
 def test_arguments_that_contradict_the_tools_schema() -> None:
