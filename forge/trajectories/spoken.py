@@ -8,8 +8,8 @@ import orjson
 
 from forge.trajectories.wording import speaker
 
-MIN_WORDS = 8
-"""Fewer words are no sample of a language."""
+MIN_WORDS = 20
+"""Fewer words are no sample of a language: of 25,000 English documents 8 with fewer were taken for another one."""
 _SPEAKERS = ("task", "user", "assistant", "thought")
 
 

@@ -31,7 +31,7 @@ CORPUS_STEPS: Mapping[str, tuple[tuple[str, ...], str]] = {
             "pair_usages",
             "link_calls",
         ),
-        "Read what is new or changed of all sources; elect the version of each API; find its uses in code, in episodes.",
+        "Read what is new or changed of all sources; elect the version of each API; find its uses in code and runs.",
     ),
     "render": (("render",), "Render entities, episodes and pages into documents, whose id is their content."),
     "judge": (
