@@ -57,6 +57,7 @@ _WRONG: dict[str, bytes] = {
     "surrogate": b'"a\\ud800"',
     "not_a_number": b"NaN",
     "infinity": b"1e400",
+    "unsigned": str(2**63).encode(),
     "huge": b"1" + b"0" * 400,
 }
 """What stands in place of each field, as JSON writes it."""

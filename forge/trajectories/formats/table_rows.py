@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 from forge.schema import is_deeper_than, trajectory_from_row
-from forge.trajectories.formats.fields import MAX_NESTING, OUTCOMES, Found, Record, malformed, role_of, text
+from forge.trajectories.formats.fields import MAX_NESTING, OUTCOMES, Found, Record, malformed, number, role_of, text
 
 _DEFAULTS: Mapping[str, Any] = {
     "outcome": "unknown",
@@ -53,4 +54,4 @@ def read(record: Record) -> Iterator[Found]:
         or any(is_deeper_than(value, MAX_NESTING) for value in (*arguments, *found.tools))
     ):
         raise malformed("a column of the row is of another kind than docs/tables.md says")
-    yield found
+    yield replace(found, reward=number(found.reward))

@@ -118,6 +118,15 @@ def test_own_rows_come_back_as_they_were() -> None:
     assert again.row("k") == first.row("k")
 
 
+@pytest.mark.parametrize("reward", [1, 2**53 + 1, 2**63, 2**64 - 1, -(2**63), 1e308])
+def test_any_reward_of_a_row_can_be_stored(reward: float) -> None:
+    row = {"task": "t", "tools": [], "steps": [{"role": "assistant", "calls": [{"name": "f", "arguments": "{}"}]}]}
+    (found,) = read(lines({**row, "reward": reward}))
+    assert isinstance(found, Trajectory)
+    assert found.reward == float(reward)
+    table_of("trajectories", [found.row("2026-01-01")])
+
+
 def test_the_records_license_counts_where_the_source_states_none() -> None:
     (found,) = read(lines({**OPENAI, "license": "CC-BY-4.0"}), stated=None)
     assert isinstance(found, Trajectory)
