@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-_TOKEN = re.compile(r"\d+|[a-z]+")
+_TOKEN = re.compile(r"[0-9]+|[a-z]+")
 _UNSTABLE = {
     "dev": 0, "nightly": 0, "experimental": 0, "unstable": 0, "alpha": 1, "a": 1, "preview": 2, "beta": 2, "b": 2,
     "pre": 3, "rc": 3,
