@@ -7,11 +7,13 @@ What cannot be used is a :class:`Problem`; nothing here raises for bad input.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any, Literal
 
 import ijson
+import numpy as np
 import orjson
 import pyarrow as pa
 
@@ -26,6 +28,9 @@ WHOLE_BYTES = 32 * 1024 * 1024
 """A JSON document up to this size is parsed at once, which is five times as fast as parsing it as a stream."""
 DEFAULT_ROW_BYTES = 16 * 1024 * 1024
 MAX_NESTING = 64
+_MAX_STREAMED_NESTING = 1_000
+"""The parser of streams needs time and memory by the square of the levels: a megabyte of ``[`` takes all there is."""
+_FED_BYTES = 64 * 1024
 MAX_PARQUET_ROW_GROUP_BYTES = 4 * 1024**3
 _PARQUET_BATCH_ROWS = 256
 _UTF8_MARK = b"\xef\xbb\xbf"
@@ -118,16 +123,20 @@ def _line_value(number: int, line: bytes) -> Row | Problem:
 
 
 def _loads(data: bytes) -> Any:
-    """A JSON value. What Python's own writer makes of numbers that JSON has not (NaN, Infinity) is null."""
+    """A JSON value. What Python's own writer makes of numbers that JSON has not (NaN, Infinity) is null; half a
+    surrogate pair and integers beyond 64 bits are damage with them, as they are without."""
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
         if not any(name in data for name in _NO_NUMBERS):
             raise
         try:
-            return json.loads(data, parse_constant=lambda _name: None)
-        except (ValueError, RecursionError):
+            value = json.loads(data, parse_constant=lambda _name: None)
+            orjson.dumps(value)
+        except (ValueError, RecursionError, orjson.JSONEncodeError):
             pass
+        else:
+            return value
         raise
 
 
@@ -207,7 +216,8 @@ def _streamed(chunks: Iterator[bytes | Problem], max_row_bytes: int) -> Iterator
     parser: Any = None
     is_array = False
     place = fed = 0
-    for chunk in chunks:
+    levels = _Levels()
+    for chunk in _pieces(chunks):
         if isinstance(chunk, Problem):
             yield Problem(str(place + 1), chunk.reason, chunk.detail)
             return
@@ -224,6 +234,10 @@ def _streamed(chunks: Iterator[bytes | Problem], max_row_bytes: int) -> Iterator
                 if is_array
                 else ijson.kvitems_coro(found, "", use_float=True)
             )
+        if levels.deepest_in(chunk) > _MAX_STREAMED_NESTING:
+            detail = f"more than {_MAX_STREAMED_NESTING:,} levels; the rest is not read"
+            yield Problem(str(place + 1), "too_deeply_nested", detail)
+            return
         damage = _sent(parser, chunk)
         fed = 0 if found else fed + len(chunk)
         for entry in found:
@@ -241,6 +255,40 @@ def _streamed(chunks: Iterator[bytes | Problem], max_row_bytes: int) -> Iterator
     damage = "an empty document" if parser is None else _sent(parser, None)
     if damage is not None:
         yield Problem(str(place + 1), "truncated_json" if "premature EOF" in damage else "invalid_json", damage)
+
+
+def _pieces(chunks: Iterator[bytes | Problem]) -> Iterator[bytes | Problem]:
+    for chunk in chunks:
+        if isinstance(chunk, Problem):
+            yield chunk
+        else:
+            yield from (chunk[start : start + _FED_BYTES] for start in range(0, len(chunk), _FED_BYTES))
+
+
+class _Levels:
+    """Counts levels of nesting in JSON text that comes in pieces."""
+
+    _ESCAPED = re.compile(rb"\\.", re.DOTALL)
+    _OTHERS = bytes(set(range(256)) - set(b"[]{}"))
+
+    def __init__(self) -> None:
+        self._level = 0
+        self._in_string = False
+        self._escape = b""
+
+    def deepest_in(self, piece: bytes) -> int:
+        """The deepest level within the next piece."""
+        plain = self._ESCAPED.sub(b"", self._escape + piece)
+        self._escape = plain[-1:] if plain.endswith(b"\\") else b""
+        parts = plain.split(b'"')
+        brackets = b"".join(parts[self._in_string :: 2]).translate(None, self._OTHERS)
+        self._in_string ^= len(parts) % 2 == 0
+        if not brackets:
+            return self._level
+        opened = (np.frombuffer(brackets, np.uint8) & 0x06) == 0x02  # [ { are 5B 7B, ] } are 5D 7D
+        levels = self._level + np.cumsum(np.where(opened, 1, -1))
+        self._level = int(levels[-1])
+        return int(levels.max())
 
 
 def _sent(parser: Any, chunk: bytes | None) -> str | None:
@@ -274,5 +322,7 @@ def _parquet_values(file: StoredFile) -> Iterator[Row | Problem]:
                     yield str(number), row
     except _UnusableFileError as error:
         yield Problem("", error.reason, str(error))
+    except UnicodeDecodeError as error:
+        yield Problem(str(number + 1), "unknown_encoding", f"not UTF-8: {error.reason}; the rest is not read")
     except (pa.ArrowException, OSError) as error:
         yield Problem(str(number + 1) if number else "", "malformed_parquet", str(error))

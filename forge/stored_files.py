@@ -83,10 +83,14 @@ def list_stored_files(
             raise ConfigurationError(f"sources.{name}: artifact {source.artifact!r} is not here")
         root = unpacked
     found: dict[str, tuple[str, pafs.FileInfo]] = {}
+    unreadable: list[str] = []
     for pattern in options.paths:
         is_remote = pattern.startswith("s3://")
         store = "s3" if is_remote else "local"
         for item_id, info in _s3_matches(pattern, settings) if is_remote else _matches(root, pattern):
+            if info is None:
+                unreadable.append(item_id.encode("utf-8", "backslashreplace").decode())
+                continue
             if item_id in found and found[item_id][1].path != info.path:
                 advice = "use one pattern for both, or two sources"
                 raise ConfigurationError(f"sources.{name}.options.paths: two files are called {item_id!r}; {advice}")
@@ -95,8 +99,11 @@ def list_stored_files(
                 raise ConfigurationError(
                     f"sources.{name}.options.paths: more than max_files = {options.max_files} files"
                 )
-    if not found:
+    if not found and not unreadable:
         raise ConfigurationError(f"sources.{name}.options.paths: no file matches {', '.join(options.paths)}")
+    for item_id in sorted(set(unreadable)):
+        detail = "the file's name is not UTF-8"
+        yield Item(name, item_id, "unreadable-name", {"reason": "unreadable_file", "detail": detail})
     for item_id, (store, info) in sorted(found.items()):
         locator = {"store": store, "path": info.path}
         if info.size > options.max_file_bytes:
@@ -123,14 +130,28 @@ def list_stored_files(
                 yield Item(name, f"{item_id}@{part + 1}of{parts}", digest, place)
 
 
-def _matches(root: Path, pattern: str) -> Iterator[tuple[str, pafs.FileInfo]]:
-    """Files on disk. Names are as the pattern spells them; those of an absolute pattern begin after its fixed folder,
-    so that ids, and with them splits, do not depend on where a machine keeps its data."""
+def _is_unicode(name: str) -> bool:
+    """Whether a name can stand in a table: half surrogate pairs are bytes of a file system that are no text."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _matches(root: Path, pattern: str) -> Iterator[tuple[str, pafs.FileInfo | None]]:
+    """Files on disk; None for one whose name is no text, which Arrow cannot open.
+
+    Names are as the pattern spells them; those of an absolute pattern begin after its fixed folder, so that ids, and
+    with them splits, do not depend on where a machine keeps its data.
+    """
     local = pafs.LocalFileSystem()
     fixed = Path(re.split(r"[*?\[]", pattern, maxsplit=1)[0] + "-").parent if Path(pattern).is_absolute() else Path()
     for name, path in matches(root, pattern):
         if path.is_file():
-            yield Path(name).relative_to(fixed).as_posix(), local.get_file_info(str(path.resolve()))
+            place = str(path.resolve())
+            info = local.get_file_info(place) if _is_unicode(name + place) else None
+            yield Path(name).relative_to(fixed).as_posix(), info
 
 
 def _s3_matches(pattern: str, settings: Settings) -> Iterator[tuple[str, pafs.FileInfo]]:

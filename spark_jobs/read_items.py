@@ -124,12 +124,31 @@ def _reader_of(step: str, table: str, readers: Mapping[str, str], settings: Sett
                 for kind, row in read_safely(item, step, readers, settings, night):
                     pending.append({"row": None, "decision": None, kind: row})
                     if len(pending) >= _BATCH_ROWS:
-                        yield pa.RecordBatch.from_pylist(pending, schema=schema)
+                        yield from storable_batches(pending, schema, step, night)
                         pending = []
         if pending:
-            yield pa.RecordBatch.from_pylist(pending, schema=schema)
+            yield from storable_batches(pending, schema, step, night)
 
     return read
+
+
+def storable_batches(rows: list[dict[str, Any]], schema: pa.Schema, step: str, night: str) -> Iterator[pa.RecordBatch]:
+    """The rows as one batch. What no table can hold (an integer of more than 64 bits, half a surrogate pair) becomes a
+    decision, and the rows beside it are kept."""
+    try:
+        yield pa.RecordBatch.from_pylist(rows, schema=schema)
+    except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
+        if len(rows) > 1:
+            for row in rows:
+                yield from storable_batches([row], schema, step, night)
+            return
+        known = rows[0]["row"] or rows[0]["decision"]
+        source, item_id = (
+            str(known[key]).encode("utf-8", "backslashreplace").decode() for key in ("source", "item_id")
+        )
+        detail = f"a row that no table can hold: {type(error).__name__}"
+        decision = Decision(source, item_id, step, "reader_failed", detail).row(night)
+        yield pa.RecordBatch.from_pylist([{"row": None, "decision": decision}], schema=schema)
 
 
 def read_safely(

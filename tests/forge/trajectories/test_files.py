@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -307,6 +308,43 @@ def test_records_before_the_damage_of_an_array_are_read(monkeypatch: pytest.Monk
     assert bad.reason == "truncated_json"
 
 
+@pytest.mark.parametrize("opening", [b"[", b'{"a":', b'["]", ', b'{"\\\\\\"]": ['])
+def test_a_streamed_file_of_a_million_levels_takes_no_time(opening: bytes) -> None:
+    started = time.process_time()
+    good, bad = read(b"[" + orjson.dumps(OPENAI) + b"," + b" " * 70_000 + opening * 1_000_000, name="a.json")
+    assert isinstance(good, Trajectory)
+    assert isinstance(bad, Decision)
+    assert (bad.item_id, bad.reason) == ("a.json#2", "too_deeply_nested")
+    assert time.process_time() - started < 2
+
+
+def test_brackets_in_strings_are_no_levels(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = {**OPENAI, "task": '[{"\\' * 5_000, "note": "\\" * 65_537, "more": [[1], {"}": "]"}] * 2_000}
+    whole = read(orjson.dumps([record] * 30), name="a.json")
+    assert len(whole) == 30
+    assert all(isinstance(one, Trajectory) for one in whole)
+    monkeypatch.setattr(forge.rows, "WHOLE_BYTES", 1000)
+    assert read(orjson.dumps([record] * 30), name="a.json") == whole
+
+
+def test_half_a_surrogate_pair_beside_nan_is_damage() -> None:
+    (found,) = read(json.dumps({**OPENAI, "a\ud800": float("nan")}).encode())
+    assert isinstance(found, Decision)
+    assert found.reason == "invalid_json"
+
+
+def test_rows_of_a_parquet_file_before_text_that_is_not_utf_8(tmp_path: Path) -> None:
+    binary = pa.array([orjson.dumps(OPENAI["messages"])] * 300 + [b"\xff"], pa.binary())
+    texts = pa.Array.from_buffers(pa.string(), len(binary), binary.buffers())
+    names = ["a"] * len(binary)
+    pq.write_table(pa.table({"messages": texts, "instance_id": names, "traj_id": names}), tmp_path / "a.parquet")
+    *rows, bad = read((tmp_path / "a.parquet").read_bytes(), name="a.parquet")
+    assert len(rows) == 256
+    assert all(isinstance(one, Trajectory) for one in rows)
+    assert isinstance(bad, Decision)
+    assert (bad.item_id, bad.reason) == ("a.parquet#257", "unknown_encoding")
+
+
 def test_what_the_source_states_counts_where_the_record_states_nothing() -> None:
     states = {"environment": "shop", "generator": "gpt-x", "outcome": "success"}
     first, second = read(lines(OPENAI, {**OPENAI, "reward": 0, "environment": "bank"}), **states)
@@ -525,3 +563,21 @@ def test_a_mapping_never_raises(values: list[object], odd: object) -> None:
     damaged = [{**UNKNOWN_LAYOUT, key: odd} for key in UNKNOWN_LAYOUT]
     for row in read(lines(*values, *damaged), mapping=MAPPING):
         assert not isinstance(row, Decision) or row.reason != "reader_failed"
+
+
+def test_a_file_whose_name_is_not_utf_8_has_a_reason(tmp_path: Path) -> None:
+    (tmp_path / "good.jsonl").write_bytes(lines(OPENAI))
+    try:
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff.jsonl")).write_bytes(lines(OPENAI))
+    except OSError:
+        pytest.skip("this file system has no such names")
+    source = SourceSettings(type="trajectory_files", license="MIT", options={"paths": [f"{tmp_path}/*.jsonl"]})
+    found = [
+        one
+        for item in forge.trajectories.files.list_items("mine", source, SETTINGS)
+        for one in forge.trajectories.files.read_item(item, source, SETTINGS)
+    ]
+    assert [(one.item_id, one.reason) for one in found if isinstance(one, Decision)] == [
+        ("bad\\udcff.jsonl", "unreadable_file")
+    ]
+    assert sum(isinstance(one, Trajectory) for one in found) == 1
