@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bars import Bar, bar_lines
+from benchmarks.child import measured_in_a_child
 from benchmarks.machine import machine, versions
 
 SECTIONS = ("openapi", "botocore", "docstrings", "references")
@@ -252,17 +252,6 @@ def report(measured: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _in_a_child(section: str) -> dict[str, Any]:
-    """Raises SystemExit with what the child said when it failed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.parse_apis", "--measure", section], stdout=subprocess.PIPE, check=False
-    )
-    if done.returncode != 0:
-        raise SystemExit(f"benchmarks.parse_apis: {section} failed with exit code {done.returncode}")
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
-
-
 def _table(result: Mapping[str, Any]) -> Iterator[str]:
     yield f"{'section':<12}{'items':>8}{'entities':>10}{'keys':>10}{'CPU s':>9}{'peak MiB':>10}  slowest item"
     for name, found in result["ours"].items():
@@ -291,7 +280,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     sections = [section for section in SECTIONS if section in chosen.only]
     wanted = [name for section in sections for name in ((section, "bare_json") if section == "openapi" else (section,))]
-    result = report({name: _in_a_child(name) for name in wanted})
+    result = report({name: measured_in_a_child("benchmarks.parse_apis", name) for name in wanted})
     print(json.dumps(result, indent=2) if chosen.json else "\n".join(_table(result)))
     return 0 if all(bar["passed"] for bar in result["bars"]) else 1
 

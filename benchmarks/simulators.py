@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.bars import Bar, bar_lines
+from benchmarks.child import measured_in_a_child
 from benchmarks.machine import machine, versions
 
 if TYPE_CHECKING:
@@ -191,16 +191,6 @@ def report(measured: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _in_a_child(name: str) -> dict[str, Any]:
-    """Raises SystemExit when the child failed, which has said why."""
-    command = [sys.executable, "-m", "benchmarks.simulators", "--measure", name]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"benchmarks.simulators: {name} failed with exit code {done.returncode}")
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
-
-
 def _table(result: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"{'simulator':<18}{'items':>6}{'episodes':>9}{'solved':>7}{'steps':>7}{'CPU s':>8}{'wall s':>8}"
@@ -230,7 +220,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.measure:
         json.dump(measure(chosen.measure), sys.stdout)
         return 0
-    result = report({name: _in_a_child(name) for name in SECTIONS if name in chosen.only})
+    result = report(
+        {name: measured_in_a_child("benchmarks.simulators", name) for name in SECTIONS if name in chosen.only}
+    )
     print(json.dumps(result, indent=2) if chosen.json else "\n".join(_table(result)))
     return 0 if all(bar["passed"] for bar in result["bars"]) else 1
 

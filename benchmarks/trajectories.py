@@ -15,7 +15,6 @@ import argparse
 import hashlib
 import json
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchmarks.bars import Bar, bar_lines
+from benchmarks.child import measured_in_a_child
 from benchmarks.machine import machine, versions
 
 if TYPE_CHECKING:
@@ -314,16 +314,6 @@ def report(measured: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _in_a_child(section: str, samples: Path) -> dict[str, Any]:
-    """Raises SystemExit with what the child said when it failed."""
-    command = [sys.executable, "-m", "benchmarks.trajectories", "--measure", section, "--samples", str(samples)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"benchmarks.trajectories: {section} failed with exit code {done.returncode}")
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
-
-
 def _table(result: Mapping[str, Any]) -> Iterator[str]:
     yield f"{'section':<14}{'episodes':>10}{'steps':>12}{'rejected':>10}{'CPU s':>9}{'steps/CPU s':>13}{'peak MiB':>10}"
     for name, found in (*result["ours"].items(), *result["peers"].items()):
@@ -361,7 +351,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if section in chosen.only
         for name in (section, peers.get(section, f"{section}_peer"))
     ]
-    result = report({name: _in_a_child(name, chosen.samples) for name in wanted})
+    result = report(
+        {
+            name: measured_in_a_child("benchmarks.trajectories", name, "--samples", str(chosen.samples))
+            for name in wanted
+        }
+    )
     print(json.dumps(result, indent=2) if chosen.json else "\n".join(_table(result)))
     return 0 if all(bar["passed"] for bar in result["bars"]) else 1
 
