@@ -247,34 +247,90 @@ class CorpusSettings(_Section):
 
 class StageSettings(_Section):
     tokens: Positive = Field(description="Budget of the stage.")
+    sequence_tokens: Positive = Field(2048, description="Length of a packed sequence.")
+    batch_tokens: Positive = Field(262_144, description="Tokens of one optimiser step, over all ranks.")
     learning_rate: float = Field(gt=0.0, description="At its peak.")
-    warmup_share: Share = Field(0.1, description="Of the steps.")
+    schedule: Literal["wsd", "cosine"] = Field("wsd", description="Warm-up, stable, decay; or warm-up and cosine.")
+    warmup_share: Share = Field(0.02, description="Of the steps: linear from 0, at the start of every stage.")
     decay_share: Share = Field(0.2, description="Of the steps, at the end (wsd).")
-    sequence_tokens: Positive = Field(512, description="Length of a packed sequence.")
-    batch_tokens: Positive = Field(1024, description="Tokens of one optimiser step.")
-    schedule: Literal["wsd", "cosine"] = Field("wsd", description="Warm-up, stable, decay; or cosine.")
+    decay: Literal["linear", "1-sqrt"] = Field("linear", description="Shape of that end (wsd).")
+    final_learning_rate_share: Share = Field(0.0, description="Of the peak: what the decay, or the cosine, ends at.")
     kind_shares: dict[str, float] = Field(
         default_factory=dict,
-        description="Shares of document kinds, by tokens; empty: shares of domains, by the recipe.",
+        description="Shares of document kinds, by tokens; empty: the recipe's shares of domains, kinds as they come.",
     )
+    replay_share: Share = Field(
+        0.0, description="Of the tokens: general code and text from the whole mix, against forgetting."
+    )
+
+
+class SpikeSettings(_Section):
+    window_steps: Positive = Field(128, description="Steps whose losses and gradient norms say what is usual.")
+    min_steps: Positive = Field(32, description="Before there are so many, nothing is called a spike.")
+    sigmas: float = Field(6.0, gt=0.0, description="Standard deviations above the mean that make a spike.")
+    max_skipped_steps: int = Field(10, ge=0, description="Of a stage; one more ends it. 0: no step is skipped.")
+
+
+class LauncherSettings(_Section):
+    """Where Airflow runs training commands."""
+
+    kind: Literal["local", "ssh", "kubernetes"] = Field("local", description="Where training commands run.")
+    processes: Positive = Field(1, description="Ranks on that machine; more than one start under torchrun.")
+    connection: str = Field("forge_training", description="Airflow connection (ssh, kubernetes).")
+    folder: str = Field("~/hephaestus-forge", description="The checkout on the remote machine (ssh).")
+    namespace: str = Field("default", description="Of the job (kubernetes).")
+    image: str = Field("", description="Container image with this project (kubernetes).")
+    gpus: int = Field(1, ge=0, description="nvidia.com/gpu that the job asks for (kubernetes).")
 
 
 class TrainingSettings(_Section):
     base_model: str = Field("smollm2", description="an artifact that ships a GGUF, or a Hugging Face folder")
     approval: bool = Field(True, description="wait for a person's approval in Airflow before training starts")
-    micro_batch_sequences: Positive = Field(2, description="Sequences that go through the model at once.")
+    launcher: LauncherSettings = LauncherSettings()
     seed: int = Field(11, description="Of the order of documents and of dropout.")
     max_document_tokens: Positive | None = Field(None, description="Longer documents are cropped to this, and counted.")
-    weight_decay: float = Field(0.1, description="AdamW.")
+    weight_decay: float = Field(0.1, description="AdamW, matrices only.")
     max_gradient_norm: float = Field(1.0, description="Gradients are clipped to it.")
-    checkpoint_every_steps: Positive = Field(20, description="Steps between two checkpoints.")
-    keep_checkpoints: Positive = Field(2, description="Newest checkpoints of a stage that are kept.")
+    spikes: SpikeSettings = SpikeSettings()
     precision: Literal["fp32", "bf16"] = Field("bf16", description="Of the forward pass (autocast).")
+    micro_batch_sequences: Positive | None = Field(
+        None, description="Sequences that go through the model at once; null: 32,768 tokens on a GPU, 2,048 on a CPU."
+    )
+    attention: Literal["auto", "varlen", "flex", "sdpa", "documents"] = Field(
+        "auto", description="How packed documents are kept apart; auto: the fastest that the device has."
+    )
+    compile: bool | None = Field(None, description="torch.compile; null: on a GPU.")
+    activation_checkpointing: bool = Field(False, description="Recompute activations: less memory, a third more work.")
+    sharding: Literal["replicated", "fsdp"] = Field(
+        "replicated", description="Over ranks: DDP, or parameters, gradients and moments sharded (FSDP2)."
+    )
+    tensor_parallel: Positive = Field(1, description="Ranks that share each matrix (fsdp only).")
+    collective_timeout_seconds: Positive = Field(1800, description="A collective operation that takes longer fails.")
+    stall_timeout_seconds: Positive = Field(3600, description="Without a finished micro-batch, the process ends.")
+    checkpoint_every_steps: Positive = Field(20, description="Steps between two checkpoints.")
+    keep_checkpoints: Positive = Field(2, description="Newest checkpoints of a stage that are kept, here and there.")
+    checkpoint_store: str | None = Field(None, description="s3://bucket/prefix to which checkpoints are copied.")
+    shard_cache_bytes: Positive = Field(20_000_000_000, description="Disk for copies of remote shards.")
+    prefetch_shards: int = Field(2, ge=0, description="Shards that are copied ahead.")
+    benchmark_loss_every_tokens: Positive | None = Field(
+        None, description="Measure benchmark and held-out loss so often during a stage; null: never."
+    )
+    trackers: tuple[str, ...] = Field(("tensorboard",), description="accelerate's trackers: tensorboard, mlflow, ...")
+    peak_tflops: float | None = Field(None, gt=0.0, description="Of one device, for MFU; null: known GPUs only.")
+    cost_per_hour: float | None = Field(None, ge=0.0, description="Of one device, in your currency; for estimates.")
+    expected_tokens_per_second: float | None = Field(
+        None, gt=0.0, description="Of all devices, for estimates; null: what earlier runs measured."
+    )
     # I: the whole mix; II: seed data; III: conversations, loss on the assistant's tokens.
     stages: dict[Literal["I", "II", "III"], StageSettings] = {
-        "I": StageSettings(tokens=20_000, learning_rate=1e-4),
-        "II": StageSettings(tokens=10_000, learning_rate=5e-5, kind_shares={"api_doc": 0.5, "trajectory": 0.5}),
-        "III": StageSettings(tokens=10_000, learning_rate=2e-5),
+        "I": StageSettings(tokens=60_000_000, learning_rate=3e-4),
+        "II": StageSettings(
+            tokens=20_000_000,
+            learning_rate=2e-4,
+            kind_shares={"api_doc": 0.5, "trajectory": 0.5},
+            replay_share=0.25,
+        ),
+        "III": StageSettings(tokens=8_000_000, learning_rate=1e-4, batch_tokens=131_072),
     }
 
 

@@ -27,6 +27,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from math import isfinite
 from typing import Any
 from urllib.parse import unquote
 
@@ -178,7 +179,8 @@ def _is_count(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    """Whether it is a number that JSON can write: no infinity."""
+    return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and isfinite(value))
 
 
 def _are_names(value: object) -> bool:
@@ -259,7 +261,7 @@ class _Unfolding:
             if not is_valid(value):
                 exact &= value is None or (keyword == "required" and isinstance(value, bool))
                 continue
-            found[keyword] = value
+            found[keyword] = list(dict.fromkeys(value)) if keyword == "required" else value
             if keyword == "pattern":
                 self._count_patterns(1)
             elif isinstance(value, list):

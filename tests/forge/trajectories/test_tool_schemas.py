@@ -4,7 +4,7 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -210,6 +210,7 @@ def test_regular_expressions() -> None:
         assert not is_usable_pattern(pattern)
 
 
+NAMED_SCHEMAS = ("properties", "patternProperties", "$defs", "dependentSchemas")
 keywords = st.sampled_from(
     [
         *("type", "properties", "items", "n", "$ref", "$defs", "allOf", "anyOf", "oneOf", "not", "if", "then", "enum"),
@@ -227,6 +228,9 @@ values = st.recursive(
 
 @hypothesis_settings(max_examples=300, deadline=None)
 @given(st.dictionaries(keywords, values, max_size=5) | values)
+@example({"type": None, "properties": {"$ref": None}})
+@example({"properties": {"type": {"minimum": float("inf"), "maximum": 10**400}}})
+@example({"type": None, "properties": None, "items": None, "required": ["#", "#"]})
 def test_whatever_is_written_compiles_or_is_not_used(parameters: object) -> None:
     try:
         found = safe_schema(parameters)
@@ -244,13 +248,14 @@ def test_whatever_is_written_compiles_or_is_not_used(parameters: object) -> None
 
 
 def keys(schema: object) -> set[str]:
-    """The keywords of a schema and of those in it."""
+    """The keywords of a schema and of those in it; a property may bear the name of a keyword."""
     if isinstance(schema, list):
         return {key for inner in schema for key in keys(inner)}
     if not isinstance(schema, dict):
         return set()
-    inner = [value for key, value in schema.items() if key not in {"enum", "const"}]
-    return {*schema, *(key for value in inner for key in keys(value))}
+    named = [inner for name in NAMED_SCHEMAS for inner in schema.get(name, {}).values()]
+    others = [value for key, value in schema.items() if key not in {"enum", "const", *NAMED_SCHEMAS}]
+    return {*schema, *(key for value in [*named, *others] for key in keys(value))}
 
 
 plain = st.sampled_from(
