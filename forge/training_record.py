@@ -12,7 +12,7 @@ import orjson
 
 from forge.lake import Lake
 
-_STAGES = ("I", "II", "III")
+STAGES = ("I", "II", "III")
 
 
 def training_runs(runs: Path, release_id: str) -> list[dict[str, Any]]:
@@ -25,7 +25,7 @@ def training_runs(runs: Path, release_id: str) -> list[dict[str, Any]]:
             continue
         stages: dict[str, Any] = {}
         curves = _curves(path.parent / "metrics.jsonl")
-        for stage in _STAGES:
+        for stage in STAGES:
             recorded, curve = summary.get("stages", {}).get(stage), curves.get(stage, [])
             if recorded is None and not curve:
                 continue
