@@ -2,14 +2,13 @@
 
 A checkpoint is a folder written aside, synced, listed in ``manifest.json`` with the sha256 of each file, renamed, and
 marked by ``_COMPLETE``, which holds the manifest's own hash. Only then are older ones pruned. Loading verifies every
-byte. Tensors are safetensors; nothing is pickled.
+byte. Several ranks may fill the folder together; it is a checkpoint when all of them succeeded.
 """
 
 from __future__ import annotations
 
 import shutil
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,10 @@ class BadCheckpoint(Exception):
     """A checkpoint is incomplete or differs from its manifest."""
 
 
+class CheckpointNotWritten(Exception):
+    """A checkpoint could not be written; the ones before it are as they were."""
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """``state`` is what the writer stated: step, stage, release_id, order_hash and more, all JSON."""
@@ -35,14 +38,40 @@ class Checkpoint:
     state: Mapping[str, Any]
 
 
-def write_checkpoint(folder: Path, state: Mapping[str, Any], write_files: Callable[[Path], None]) -> Checkpoint:
-    """Write a checkpoint; ``write_files`` fills the folder it is given. An incomplete ``folder`` is replaced."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    for left_over in folder.parent.glob(f".{folder.name}-*"):  # of a killed run: one process writes a run at a time
-        shutil.rmtree(left_over, ignore_errors=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        write_files(aside)
+@dataclass(frozen=True, slots=True)
+class Writers:
+    """The ranks that write one checkpoint together. ``gather`` gives every rank the texts of all: it waits for them."""
+
+    is_main: bool
+    gather: Callable[[str], Sequence[str]]
+
+
+ALONE = Writers(True, lambda text: [text])
+
+
+def write_checkpoint(
+    folder: Path,
+    state: Mapping[str, Any],
+    write_files: Callable[[Path], None],
+    *,
+    expected_bytes: int = 0,
+    writers: Writers = ALONE,
+) -> Checkpoint:
+    """Write a checkpoint; ``write_files`` fills the folder it is given, on every rank. An incomplete ``folder`` is
+    replaced. Raises :class:`CheckpointNotWritten` on every rank when one of them could not do its part.
+    """
+    aside = folder.parent / f".{folder.name}.aside"
+
+    def prepare() -> None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for left_over in folder.parent.glob(".*.aside"):  # of a killed process: a run has one writer at a time
+            shutil.rmtree(left_over, ignore_errors=True)
+        free = shutil.disk_usage(folder.parent).free
+        if free < expected_bytes:
+            raise OSError(f"{expected_bytes:,} bytes are needed, {free:,} are free")
+        aside.mkdir()
+
+    def seal() -> None:
         files = {
             str(path.relative_to(aside)): {"sha256": file_sha256(path), "size_bytes": path.stat().st_size}
             for path in sorted(aside.rglob("*"))
@@ -53,10 +82,29 @@ def write_checkpoint(folder: Path, state: Mapping[str, Any], write_files: Callab
         if folder.exists():
             shutil.rmtree(folder)
         aside.rename(folder)
+        write_atomically(folder / _MARKER, content_hash((folder / _MANIFEST).read_bytes()).encode())
+
+    try:
+        _together(writers, folder, prepare if writers.is_main else None)
+        _together(writers, folder, lambda: write_files(aside))
+        _together(writers, folder, seal if writers.is_main else None)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    write_atomically(folder / _MARKER, content_hash((folder / _MANIFEST).read_bytes()).encode())
+        if writers.is_main:
+            shutil.rmtree(aside, ignore_errors=True)
     return Checkpoint(folder, state)
+
+
+def _together(writers: Writers, folder: Path, act: Callable[[], None] | None) -> None:
+    """Act, wait for the other ranks, and fail when one of them failed: none may go on alone."""
+    problem = ""
+    try:
+        if act is not None:
+            act()
+    except Exception as error:  # noqa: BLE001  a full disk shows as OSError, SafetensorError, ValueError ...
+        problem = f"{type(error).__name__}: {error}"
+    problems = [text for text in writers.gather(problem) if text]
+    if problems:
+        raise CheckpointNotWritten(f"{folder}: {problems[0]}; the checkpoints before it are as they were")
 
 
 def is_complete(folder: Path) -> bool:
@@ -92,7 +140,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 
 def newest_checkpoint(parent: Path, prefix: str) -> Checkpoint | None:
     """The complete checkpoint ``<prefix>NNNNNN`` with the greatest number that verifies; None when there is none."""
-    for folder in sorted(parent.glob(f"{prefix}[0-9]*"), reverse=True):
+    for folder in reversed(_by_number(parent, prefix)):
         try:
             return load_checkpoint(folder)
         except BadCheckpoint:
@@ -102,8 +150,12 @@ def newest_checkpoint(parent: Path, prefix: str) -> Checkpoint | None:
 
 def prune_checkpoints(parent: Path, prefix: str, keep: int) -> None:
     """Remove all but the ``keep`` newest complete checkpoints of a prefix, and incomplete ones."""
-    complete = [folder for folder in sorted(parent.glob(f"{prefix}[0-9]*")) if is_complete(folder)]
+    complete = [folder for folder in _by_number(parent, prefix) if is_complete(folder)]
     kept = set(complete[-keep:]) if keep else set()
     for folder in parent.glob(f"{prefix}[0-9]*"):
         if folder not in kept:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _by_number(parent: Path, prefix: str) -> list[Path]:
+    return sorted(parent.glob(f"{prefix}[0-9]*"), key=lambda folder: (len(folder.name), folder.name))

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from pathlib import Path
 
 from forge.config import ConfigurationError, Settings, load_settings
 from forge.lake import Lake
 from forge.release import NoRelease, release_of
-from training.checkpoint import BadCheckpoint
-from training.corpus_input import NotTheRelease
+from training.checkpoint import BadCheckpoint, CheckpointNotWritten
 from training.process import EXIT_STOPPED, StopRequest, die_with_parent
-from training.run import NotFinite, Run, StageMissing, Stopped, open_run
+from training.run import NotFinite, Run, RunInUse, StageMissing, Stopped, open_run
+from training.shard_cache import ShardError
+from training.spikes import TooManySpikes
 from training.stage_data import NoTrainingData
 
-EXIT_NOT_FINITE = 3
-REFUSALS = (ConfigurationError, NoRelease, NotTheRelease, NoTrainingData, StageMissing, BadCheckpoint)
+EXIT_REFUSED = 3
+EXIT_CONFIGURATION = 78
+REFUSALS = (NoRelease, ShardError, NoTrainingData, StageMissing, BadCheckpoint, CheckpointNotWritten)
 
 
 def parser_of(description: str) -> argparse.ArgumentParser:
@@ -30,33 +34,44 @@ def run_of(settings: Settings, release_id: str) -> Run:
     lake = Lake.of(settings)
     release = release_of(lake, release_id)
     files = lake.filesystem("corpus")
-    return open_run(settings, release, files.open_input_file)
+    local_root = Path(lake.table_uri("corpus")) if lake.is_local else None
+    return open_run(settings, release, files.open_input_file, local_root)
 
 
 def train_command(arguments: argparse.Namespace, stage: str) -> int:
-    """Train one stage and print what came of it. Exit codes: 0 done, 1 cannot, 3 not finite, 75 stopped on request."""
+    """Train one stage and print what came of it; under torchrun on every rank.
+
+    Exit codes: 0 done; 1 cannot, try again; 3 the losses are not to be trained on (not finite, too many spikes); 75
+    stopped on request or busy, start again to go on; 78 the configuration is wrong.
+    """
     die_with_parent()
     stop = StopRequest().listen()
     try:
         settings = load_settings(arguments.profile)
         run = run_of(settings, arguments.release)
-        _say(f"run {run.run_id} release {run.release.release_id}")
-        if run.is_finished(stage):
-            _say(f"stage {stage} is finished: {run.model_folder(stage)}")
-            return 0
-        from training.stage import train_stage  # late: torch takes seconds to import
+        if int(os.environ.get("RANK", "0")) == 0:
+            _say(f"run {run.run_id} release {run.release.release_id}")
+        from training.attention import AttentionError  # late: torch takes seconds to import
+        from training.stage import train_stage
 
-        result = train_stage(run, stage, stop=stop, say=_say)
-    except Stopped as reason:
+        try:
+            result = train_stage(run, stage, stop=stop, say=_say)
+        except AttentionError as reason:
+            raise ConfigurationError(str(reason)) from None
+    except (Stopped, RunInUse) as reason:
         _say(str(reason))
         return EXIT_STOPPED
-    except NotFinite as reason:
+    except (NotFinite, TooManySpikes) as reason:
         _complain(str(reason))
-        return EXIT_NOT_FINITE
+        return EXIT_REFUSED
+    except ConfigurationError as reason:
+        _complain(str(reason))
+        return EXIT_CONFIGURATION
     except REFUSALS as reason:
         _complain(str(reason))
         return 1
-    _say(f"stage {stage} model: {result.model_folder}")
+    if int(os.environ.get("RANK", "0")) == 0:
+        _say(f"stage {stage} model: {result.model_folder}")
     return 0
 
 

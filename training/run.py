@@ -5,10 +5,12 @@
     run.json                      release_id, base model, settings; per finished stage steps, tokens, losses, data plan
     metrics.jsonl                 one JSON object per step
     tensorboard/<stage>/          the same as TensorBoard events
-    packed-<stage>.parquet        the stage's sequences (table `packed`), its plan in the file's metadata
+    packed-<stage>/               the stage's sequences (table `packed`) in shards, and plan.json
     seen-<stage>.parquet          doc_id, tokens, first_step: what the stage trained on up to its newest checkpoint
     checkpoints/<stage>-<step>/   for resuming; pruned
     models/stage-<stage>/         the stage's result, a Hugging Face folder
+    bad-batch-<stage>-<step>.json the documents of a batch whose loss was not finite
+    heartbeat.json                when which micro-batch was done
     evaluation-<checkpoint>.json  metrics of base, I, II, III
 
 ``run_id`` is a hash of the inputs, so a finished run is found again and a changed input starts a new one.
@@ -16,8 +18,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+import fcntl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,14 +33,16 @@ from forge.config import Settings, TrainingSettings
 from forge.schema import canonical_json, content_hash
 from training.base_model import BaseModel, base_model_of
 from training.checkpoint import is_complete
+from training.checkpoint_store import CheckpointStore
 from training.corpus_input import OpenFile, Release
 from training.files import write_atomically
-from training.loader import Seen
+from training.shard_cache import ShardCache
 
-RUN_VERSION = "1"
+RUN_VERSION = "2"
 STAGES = ("I", "II", "III")
 CHECKPOINTS = ("base", *STAGES)
-_WITHOUT_EFFECT = {"approval", "checkpoint_every_steps", "keep_checkpoints", "base_model"}
+_WHAT_IS_TRAINED = {"seed", "max_document_tokens", "weight_decay", "max_gradient_norm", "spikes", "precision", "stages"}
+"""Settings that make another run. The others say where and how it is computed: a run goes on under changed ones."""
 
 
 class StageMissing(Exception):
@@ -52,14 +57,24 @@ class Stopped(Exception):
     """Stopped on request, after a checkpoint."""
 
 
+class RunInUse(Exception):
+    """Another process trains this run at this moment."""
+
+
 @dataclass(frozen=True)
 class Run:
     run_id: str
     folder: Path
     release: Release
-    open_file: OpenFile
     base: BaseModel
-    training: TrainingSettings
+    settings: Settings
+    open_file: OpenFile
+    local_root: Path | None
+    """The folder of table ``corpus`` when the lake lies on this machine: its shards are read in place."""
+
+    @property
+    def training(self) -> TrainingSettings:
+        return self.settings.training
 
     def model_folder(self, checkpoint: str) -> Path:
         """Where the weights of ``base`` or of a stage lie."""
@@ -75,8 +90,35 @@ class Run:
             raise StageMissing(f"run {self.run_id}: stage {stage} starts from stage {before}, which is not trained yet")
         return self.model_folder(before)
 
-    def packed_path(self, stage: str) -> Path:
-        return self.folder / f"packed-{stage}.parquet"
+    def packed_folder(self, stage: str) -> Path:
+        return self.folder / f"packed-{stage}"
+
+    def shard_cache(self) -> ShardCache:
+        """Where this machine keeps copies of the release's shards; ranks and runs share it."""
+        return ShardCache(
+            self.settings.home_path / "shard_cache",
+            self.open_file,
+            max_bytes=self.training.shard_cache_bytes,
+            prefetch=self.training.prefetch_shards,
+            local_root=self.local_root,
+        )
+
+    def checkpoint_store(self) -> CheckpointStore | None:
+        """Where copies of checkpoints go, below ``<run_id>/``; None where the settings name no place."""
+        lake, place = self.settings.lake, self.training.checkpoint_store
+        if place is None:
+            return None
+        return CheckpointStore(f"{place.rstrip('/')}/{self.run_id}", endpoint=lake.s3_endpoint, region=lake.s3_region)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else trains this run meanwhile; the lock ends with the process. Raises :class:`RunInUse`."""
+        with (self.folder / ".lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise RunInUse(f"run {self.run_id}: another process trains it at this moment") from None
+            yield
 
     def summary(self) -> dict[str, Any]:
         path = self.folder / "run.json"
@@ -98,32 +140,23 @@ class Run:
             self.folder / "run.json", orjson.dumps(summary, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2)
         )
 
-    def write_seen(self, stage: str, seen: Mapping[str, Seen]) -> None:
-        """Replace ``seen-<stage>.parquet``; rows sorted by doc_id."""
-        rows = sorted(seen.items())
-        table = pa.table(
-            {
-                "doc_id": pa.array([doc_id for doc_id, _ in rows], pa.string()),
-                "tokens": pa.array([entry.tokens for _, entry in rows], pa.int64()),
-                "first_step": pa.array([entry.first_step for _, entry in rows], pa.int64()),
-            }
-        )
+    def write_seen(self, stage: str, seen: pa.Table) -> None:
+        """Replace ``seen-<stage>.parquet``."""
         path = self.folder / f"seen-{stage}.parquet"
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
-        pq.write_table(table, aside, compression="zstd")
+        aside = path.with_name(f".{path.name}.aside")
+        pq.write_table(seen, aside, compression="zstd")
         aside.replace(path)
 
 
-def open_run(settings: Settings, release: Release, open_file: OpenFile) -> Run:
+def open_run(settings: Settings, release: Release, open_file: OpenFile, local_root: Path | None = None) -> Run:
     """The run of a release under the settings; makes its folder, converts the base model on first use."""
     base = base_model_of(settings)
-    training = settings.training
     run_id = content_hash(
         RUN_VERSION,
         release.release_id,
         base.sha,
-        canonical_json(training.model_dump(mode="json", exclude=_WITHOUT_EFFECT)),
+        canonical_json(settings.training.model_dump(mode="json", include=_WHAT_IS_TRAINED)),
     )[:16]
     folder = settings.home_path / "runs" / run_id
     folder.mkdir(parents=True, exist_ok=True)
-    return Run(run_id, folder, release, open_file, base, training)
+    return Run(run_id, folder, release, base, settings, open_file, local_root)

@@ -1,0 +1,80 @@
+"""Benchmark loss and held-out loss while a stage trains: a few fixed items, so that a stability gap is seen.
+
+Guo et al., "Efficient Continual Pre-training by Mitigating the Stability Gap" (2024): what a model could do falls first
+and recovers later. The items are those of the evaluation's settings; the figures of the report are made by
+:mod:`training.evaluate` on the finished models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from forge.artifacts import artifact_path
+from training.corpus_input import CorpusText
+from training.evaluation.benchmark_loss import score_item
+from training.evaluation.bfcl import BfclItem, bfcl_items, sample
+from training.evaluation.held_out import held_out_documents, score_document
+from training.evaluation.scoring import ScoredText
+from training.model_loss import PackedLoss
+from training.run import Run
+
+
+@dataclass(frozen=True)
+class LossProbe:
+    """``benchmark``: gold calls; ``held_out``: documents by kind, of which the first ``max_tokens`` are scored."""
+
+    tokenizer: Any
+    benchmark: Sequence[BfclItem]
+    held_out: Mapping[str, Sequence[CorpusText]]
+    max_tokens: int
+
+    @classmethod
+    def of(cls, run: Run, tokenizer: Any) -> LossProbe:
+        settings, chosen = run.settings, run.settings.evaluation
+        folder = artifact_path(settings, "bfcl") if "bfcl" in settings.artifacts else None
+        items = bfcl_items(folder) if folder else []
+        cache = run.shard_cache()
+        try:
+            held_out = held_out_documents(run.release, cache, chosen.held_out_documents_per_kind, chosen.seed)
+        finally:
+            cache.close()
+        benchmark = sample(items, chosen.benchmark_loss_items, chosen.seed, "benchmark_loss") if items else []
+        return cls(tokenizer, benchmark, held_out, chosen.held_out_max_tokens)
+
+    def measure(self, packed_loss: PackedLoss) -> dict[str, float]:
+        """Nats per token of the gold calls (``bfcl``) and of each kind's held-out documents (``held_out:<kind>``).
+
+        Every rank calls this: sharded parameters are gathered layer by layer.
+        """
+        found: dict[str, float] = packed_loss.apply_to_model(self._measure)
+        return found
+
+    def _measure(self, model: Any) -> dict[str, float]:
+        was_training = model.training
+        model.eval()
+        try:
+            # The compiled decoder is made for one shape; texts of many lengths would compile it again and again
+            with torch.compiler.set_stance("force_eager"):
+                gold = [score_item(model, self.tokenizer, item).gold for item in self.benchmark]
+                by_kind = {
+                    f"held_out:{kind}": [
+                        score_document(model, self.tokenizer, document.text, self.max_tokens) for document in documents
+                    ]
+                    for kind, documents in self.held_out.items()
+                }
+        finally:
+            model.train(was_training)
+        groups: dict[str, list[ScoredText]] = {"bfcl": gold} if gold else {}
+        groups |= {name: [text for text in texts if text is not None] for name, texts in by_kind.items()}
+        return {name: _nats_per_token(texts) for name, texts in groups.items() if any(text.nats for text in texts)}
+
+    def line(self, measured: Mapping[str, float]) -> str:
+        return "held-out and benchmark loss " + " ".join(f"{name} {value:.3f}" for name, value in measured.items())
+
+
+def _nats_per_token(texts: Sequence[ScoredText]) -> float:
+    return sum(text.total_nats for text in texts) / sum(len(text.nats) for text in texts)

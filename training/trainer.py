@@ -1,0 +1,445 @@
+"""What a stage holds while it trains: data, model, optimizer, counters; one step, one checkpoint, one result.
+
+The loss of a step is the sum over its target tokens divided by their number over all micro-batches and ranks, which
+every rank knows from the plan. Step k's batch and learning rate are pure functions of k, so weights, moments, the
+random states, what is usual (:mod:`training.spikes`) and k are all that a checkpoint needs to go on to the bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import orjson
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from torch import Tensor, nn
+
+from forge.config import ConfigurationError
+from forge.schema import DOMAIN_OF_KIND
+from training.attention import choose_attention
+from training.base_model import load_model, load_tokenizer
+from training.chat import prompt_hash
+from training.checkpoint import (
+    BadCheckpoint,
+    Checkpoint,
+    Writers,
+    load_checkpoint,
+    newest_checkpoint,
+    prune_checkpoints,
+    write_checkpoint,
+)
+from training.checkpoint_store import CheckpointStore
+from training.files import write_atomically
+from training.flops import peak_tflops, training_flops
+from training.heartbeat import Heartbeat
+from training.loader import Batch, StageLoader
+from training.loss_probe import LossProbe
+from training.metrics import MetricsFile, Progress, memory_gb
+from training.model_loss import PackedLoss
+from training.optimizer import adamw
+from training.parallel import clip_gradients, data_rank, distribute, packed_loss_of, whole_model, without_gradient_sync
+from training.process import StopRequest
+from training.run import NotFinite, Run, Stopped
+from training.run_card import model_card_files, write_run_card
+from training.schedule import learning_rate_at
+from training.spikes import SpikeGuard
+from training.stage_data import stage_data
+from training.stage_record import stage_facts
+from training.training_state import load_training_state, save_training_state, state_bytes
+
+KINDS = tuple(sorted(DOMAIN_OF_KIND))
+DRAIN_SECONDS = 600.0
+_MICRO_BATCH_TOKENS = {"cuda": 32_768, "cpu": 2_048}
+
+
+class Trainer:
+    """What a stage holds while it runs: data, model, optimizer, counters."""
+
+    def __init__(
+        self,
+        run: Run,
+        stage: str,
+        accelerator: Accelerator,
+        say: Callable[[str], None],
+        store: CheckpointStore | None,
+        heartbeat: Heartbeat,
+    ) -> None:
+        self.run, self.stage, self.accelerator, self.say = run, stage, accelerator, say
+        self.store, self.heartbeat = store, heartbeat
+        self.settings = run.training.stages[stage]  # type: ignore[index]
+        self.start = run.start_of(stage)
+        self.tokenizer = load_tokenizer(self.start)
+        self.writers = Writers(accelerator.is_main_process, lambda text: gather_object([text]))
+        self.loader = self._open_data()
+        self.order_hash = self.loader.order_hash()
+        self.metrics = MetricsFile(run.folder / "metrics.jsonl")
+        self.progress = Progress(say, self.loader.steps)
+        torch.manual_seed(run.training.seed)
+        language_model = load_model(self.start)
+        language_model.train()
+        language_model.to(accelerator.device)
+        self.attention = choose_attention(language_model, run.training.attention, accelerator.device, say)
+        if run.training.activation_checkpointing:
+            language_model.gradient_checkpointing_enable({"use_reentrant": False})
+        packed_loss = PackedLoss(language_model)
+        if run.training.compile if run.training.compile is not None else accelerator.device.type == "cuda":
+            packed_loss.compile_decoder()
+        self.model: nn.Module = distribute(packed_loss, accelerator, run.training)
+        self.packed_loss = packed_loss_of(self.model, accelerator)
+        self.optimizer = adamw(self.packed_loss, run.training.weight_decay)
+        self.peak_tflops = run.training.peak_tflops or peak_tflops(_device_name(accelerator), run.training.precision)
+        self.probe = self._open_probe()
+        self.waited_seconds = 0.0
+        self.saved_step = self._resume()
+
+    # --- opening ----------------------------------------------------------------------------------------------------
+
+    def _open_data(self) -> StageLoader:
+        run, part = self.run, data_rank(self.accelerator, self.run.training)
+        cache = run.shard_cache()
+        try:
+            with self.accelerator.main_process_first():
+                data = stage_data(
+                    run.release,
+                    run.open_file,
+                    run.training,
+                    self.stage,
+                    self.tokenizer,
+                    run.packed_folder(self.stage),
+                    cache,
+                    self.say,
+                )
+        finally:
+            cache.close()
+        try:
+            loader = StageLoader(
+                data,
+                batch_tokens=self.settings.batch_tokens,
+                seed=run.training.seed,
+                rank=part.rank,
+                world_size=part.world_size,
+            )
+        except ValueError as error:
+            raise ConfigurationError(f"training.stages.{self.stage}.batch_tokens: {error}") from None
+        own = loader.batch_sequences // part.world_size
+        wanted = run.training.micro_batch_sequences or max(
+            1, _MICRO_BATCH_TOKENS.get(self.accelerator.device.type, 2_048) // loader.sequence_tokens
+        )
+        # Equal shapes for all micro-batches: one compiled program, and a sum of gradients without a short last part
+        self.micro_batch_sequences = max(size for size in range(1, min(wanted, own) + 1) if own % size == 0)
+        return loader
+
+    def _open_probe(self) -> LossProbe | None:
+        if self.run.training.benchmark_loss_every_tokens is None:
+            return None
+        return LossProbe.of(self.run, self.tokenizer)
+
+    def _resume(self) -> int:
+        """Take up the newest checkpoint; returns its step, 0 without one."""
+        chosen = self._newest_checkpoint()
+        step, self.tokens, guard = 0, 0, None
+        if chosen is not None:
+            state = chosen.state
+            if state.get("order_hash") != self.order_hash:
+                raise BadCheckpoint(f"{chosen.folder}: was trained on another ordered data list")
+            step, self.tokens, guard = int(state["step"]), int(state["tokens"]), state["spikes"]
+            applied = step - int(guard["skipped_steps"])
+            rank = self.accelerator.process_index
+            load_training_state(chosen.folder, self.packed_loss, self.optimizer, rank, applied)
+            self.say(f"stage {self.stage} goes on after step {step} of {self.loader.steps}")
+        else:
+            batch = f"{self.loader.batch_sequences} x {self.loader.sequence_tokens} tokens"
+            self.say(
+                f"stage {self.stage}: {self.loader.steps} steps of {batch} from {self.start.name}, "
+                f"{self.micro_batch_sequences} sequences at once, attention {self.attention}"
+            )
+        self.spikes = SpikeGuard(self.run.training.spikes, guard)
+        if self.accelerator.is_main_process:
+            self.metrics.rewind(self.stage, step)
+        return step
+
+    def _newest_checkpoint(self) -> Checkpoint | None:
+        """The first rank's choice, for all: a rank of its own opinion would train something else."""
+        name = ""
+        if self.accelerator.is_main_process:
+            found = newest_checkpoint(self.run.folder / "checkpoints", f"{self.stage}-")
+            name = found.folder.name if found else ""
+        name = self.writers.gather(name)[0]
+        return load_checkpoint(self.run.folder / "checkpoints" / name) if name else None
+
+    # --- steps ------------------------------------------------------------------------------------------------------
+
+    def run_steps(self, stop: StopRequest) -> int:
+        """All steps that are left; returns how many there were."""
+        first = self.saved_step + 1
+        # A folder per stage: purging what a resumed stage logs again must not touch the other stages
+        self.accelerator.init_trackers(
+            f"tensorboard/{self.stage}" if "tensorboard" in self.run.training.trackers else self.run.run_id,
+            init_kwargs={"tensorboard": {"purge_step": first}},
+        )
+        if self.probe is not None and first == 1:
+            self._probe(0)
+        started = time.monotonic()
+        for batch in self.loader.batches(first):
+            if self._is_asked_to_stop(stop):
+                if batch.step - 1 > self.saved_step:
+                    self.save(batch.step - 1)
+                raise Stopped(
+                    f"stage {self.stage} stopped after step {batch.step - 1} of {self.loader.steps}; "
+                    "start again to go on"
+                )
+            before = self.tokens
+            self.train_step(batch, started)
+            started = time.monotonic()
+            if self._is_probe_due(before, batch.step):
+                self._probe(batch.step)
+                started = time.monotonic()
+            if batch.step % self.run.training.checkpoint_every_steps == 0 and batch.step < self.loader.steps:
+                self.save(batch.step)
+                started = time.monotonic()
+        self.finish()
+        return self.loader.steps - first + 1
+
+    def _is_asked_to_stop(self, stop: StopRequest) -> bool:
+        """Whether any rank was: all of them stop after the same step."""
+        if self.accelerator.num_processes == 1:
+            return bool(stop)
+        asked = torch.tensor([float(bool(stop))], device=self.accelerator.device)
+        return bool(self.accelerator.reduce(asked, reduction="sum").item() > 0)
+
+    def train_step(self, batch: Batch, started: float) -> None:
+        """One optimiser step. ``started``: monotonic time at which the step's time begins."""
+        learning_rate = learning_rate_at(batch.step, self.loader.steps, self.settings)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        tokens, target_tokens = self.loader.counts(batch.step)
+        sums = self._accumulate_gradients(batch, target_tokens)
+        norm = float(clip_gradients(self.packed_loss, self.run.training.max_gradient_norm))
+        totals = self._sum_over_data_ranks(sums).cpu()
+        assert int(totals[1].sum()) == target_tokens, "the plan's count of targets differs from the batch's"
+        loss = float(totals[0].sum()) / max(target_tokens, 1)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            self._keep_bad_batch(batch.step, loss, norm)
+            raise NotFinite(
+                f"stage {self.stage} step {batch.step}: loss {loss}, gradient norm {norm}; its documents are in "
+                f"bad-batch-{self.stage}-{batch.step}.json; the newest checkpoint stays"
+            )
+        is_skipped = self.spikes.is_spike(loss, norm)
+        if not is_skipped:
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.tokens += tokens
+        sequences_hash = self._sequences_hash(batch)
+        if self.accelerator.is_main_process:
+            seconds = time.monotonic() - started
+            waited, self.waited_seconds = self.loader.wait_seconds - self.waited_seconds, self.loader.wait_seconds
+            flops = training_flops(self.packed_loss.model.config, batch.cu_seqlens) * self.loader.world_size
+            self._report(
+                {
+                    "step": batch.step,
+                    "stage": self.stage,
+                    "tokens": self.tokens,
+                    "loss": loss,
+                    "loss_by_kind": _by_kind(totals),
+                    "learning_rate": learning_rate,
+                    "gradient_norm": norm,
+                    "skipped": is_skipped,
+                    "skipped_steps": self.spikes.skipped_steps,
+                    "sequences_hash": sequences_hash,
+                    "seconds": seconds,
+                    "tokens_per_second": tokens / seconds,
+                    "mfu": self._mfu(flops / seconds),
+                    "data_wait_share": waited / seconds,
+                    "memory_gb": memory_gb(),
+                }
+            )
+
+    def _accumulate_gradients(self, batch: Batch, target_tokens: int) -> Tensor:
+        """Gradients of this rank's part of the step; its losses (nats) and targets by kind, shape (2, kinds)."""
+        device, data_ranks = self.accelerator.device, self.loader.world_size
+        sums = torch.zeros(2, len(KINDS), device=device, dtype=torch.float64)
+        parts = list(batch.micro_batches(self.micro_batch_sequences))
+        for number, part in enumerate(parts):
+            labels = _to_device(part.labels, device)
+            is_last = number == len(parts) - 1
+            with without_gradient_sync(self.model, self.accelerator, is_last=is_last):
+                total, losses = self.model(
+                    _to_device(part.input_ids, device),
+                    _to_device(part.position_ids, device),
+                    labels,
+                    _to_device(part.cu_seqlens, device),
+                )
+                # Gradients are averaged over the ranks: times their number, over the targets of the whole batch
+                self.accelerator.backward(total * data_ranks / max(target_tokens, 1))
+            kinds = torch.tensor([KINDS.index(kind) for kind in part.kinds], device=device)
+            sums[0].index_add_(0, kinds, losses.detach().double())
+            sums[1].index_add_(0, kinds, (labels != -100).sum(dim=1).double())
+            self.heartbeat.beat(self.stage, batch.step, number)
+        return sums
+
+    def _sum_over_data_ranks(self, sums: Tensor) -> Tensor:
+        """Ranks that split matrices between them read the same sequences: they are counted once."""
+        if self.accelerator.num_processes == 1:
+            return sums
+        whole: Tensor = self.accelerator.reduce(sums, reduction="sum")
+        return whole / self.run.training.tensor_parallel
+
+    def _sequences_hash(self, batch: Batch) -> str:
+        """Hash of the sequences that the ranks really trained on, in global order."""
+        ids = batch.sequence_ids[None]
+        if self.accelerator.num_processes > 1:
+            own = torch.from_numpy(ids).to(self.accelerator.device)
+            ids = self.accelerator.gather(own).cpu().numpy()[:: self.run.training.tensor_parallel]
+        in_order = np.ascontiguousarray(ids.T, dtype="<i8")
+        return hashlib.blake2b(in_order.tobytes(), digest_size=16).hexdigest()
+
+    def _mfu(self, flops_per_second: float) -> float | None:
+        if self.peak_tflops is None:
+            return None
+        return flops_per_second / (self.peak_tflops * 1e12 * self.loader.world_size)
+
+    def _report(self, entry: Mapping[str, Any]) -> None:
+        self.metrics.append(entry)
+        self.progress.step(entry)
+        scalars = {name: value for name, value in entry.items() if isinstance(value, float)}
+        by_kind = {f"loss_{kind}": value for kind, value in entry["loss_by_kind"].items()}
+        self.accelerator.log(scalars | by_kind, step=entry["step"])
+
+    def _keep_bad_batch(self, step: int, loss: float, norm: float) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        found = {
+            "stage": self.stage,
+            "step": step,
+            "loss": str(loss),
+            "gradient_norm": str(norm),
+            "sequence_ids": self.loader.sequence_ids(step).tolist(),
+            "doc_ids": self.loader.doc_ids(step),
+        }
+        content = orjson.dumps(found, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2)
+        write_atomically(self.run.folder / f"bad-batch-{self.stage}-{step}.json", content)
+
+    # --- benchmark loss on the way ----------------------------------------------------------------------------------
+
+    def _is_probe_due(self, tokens_before: int, step: int) -> bool:
+        every = self.run.training.benchmark_loss_every_tokens
+        if self.probe is None or every is None:
+            return False
+        return step == self.loader.steps or self.tokens // every > tokens_before // every
+
+    def _probe(self, step: int) -> None:
+        assert self.probe is not None
+        measured = self.probe.measure(self.packed_loss)
+        if self.accelerator.is_main_process:
+            entry = {"event": "benchmark", "step": step, "stage": self.stage, "tokens": self.tokens}
+            self.metrics.append(entry | {"metrics": measured})
+            self.say(f"stage {self.stage} after step {step}: " + self.probe.line(measured))
+            self.accelerator.log({f"benchmark/{name}": value for name, value in measured.items()}, step=step)
+        self.heartbeat.beat(self.stage, step, 0)
+
+    # --- results ----------------------------------------------------------------------------------------------------
+
+    def _state(self, step: int) -> dict[str, Any]:
+        training = self.run.training
+        return {
+            "run_id": self.run.run_id,
+            "release_id": self.run.release.release_id,
+            "stage": self.stage,
+            "step": step,
+            "steps": self.loader.steps,
+            "tokens": self.tokens,
+            "order_hash": self.order_hash,
+            "spikes": self.spikes.state(),
+            "template_hash": prompt_hash(self.tokenizer),
+            "world_size": self.accelerator.num_processes,
+            "sharding": training.sharding,
+            "tensor_parallel": training.tensor_parallel,
+            "attention": self.attention,
+            "precision": training.precision,
+        }
+
+    def save(self, step: int) -> None:
+        """Write a checkpoint to go on from. Every rank enters and writes its part."""
+        parent, prefix = self.run.folder / "checkpoints", f"{self.stage}-"
+        folder = parent / f"{prefix}{step:06d}"
+        rank = self.accelerator.process_index
+        if self.accelerator.is_main_process:
+            self.run.write_seen(self.stage, self.loader.seen(step))
+        write_checkpoint(
+            folder,
+            self._state(step),
+            lambda aside: save_training_state(aside, self.packed_loss, self.optimizer, rank),
+            expected_bytes=state_bytes(self.packed_loss),
+            writers=self.writers,
+        )
+        self.saved_step = step
+        if self.accelerator.is_main_process:
+            if self.store is not None:
+                self.store.upload(folder, f"checkpoints/{folder.name}")
+                self.store.prune(f"checkpoints/{prefix}", self.run.training.keep_checkpoints)
+            prune_checkpoints(parent, prefix, self.run.training.keep_checkpoints)
+        self.heartbeat.beat(self.stage, step, 0)
+        self.accelerator.wait_for_everyone()
+
+    def finish(self) -> None:
+        """Write the stage's model, what it saw and the summary; its checkpoints are not needed any more."""
+        steps, folder = self.loader.steps, self.run.model_folder(self.stage)
+        language_model = whole_model(
+            self.packed_loss.model, lambda: load_model(self.start), is_main=self.accelerator.is_main_process
+        )
+        facts: dict[str, Any] = {}
+        if self.accelerator.is_main_process:
+            self.run.write_seen(self.stage, self.loader.seen(steps))
+            entries = self.metrics.steps_of(self.stage)
+            facts = stage_facts(self._state(steps), entries, self.peak_tflops, self.loader.data.plan)
+            self.run.record_stage(self.stage, facts)
+
+        def write(aside: Path) -> None:
+            if language_model is not None:
+                language_model.save_pretrained(aside)
+                self.tokenizer.save_pretrained(aside)
+                for name, content in model_card_files(self.run, self.stage, facts).items():
+                    (aside / name).write_bytes(content)
+
+        write_checkpoint(
+            folder,
+            self._state(steps),
+            write,
+            expected_bytes=state_bytes(self.packed_loss) // 3,
+            writers=self.writers,
+        )
+        if self.accelerator.is_main_process:
+            write_run_card(self.run)
+            if self.store is not None:
+                self.store.upload(folder, f"models/{folder.name}")
+                self.store.drain(DRAIN_SECONDS)
+                if not self.store.problems():
+                    self.store.prune(f"checkpoints/{self.stage}-", 0)
+            prune_checkpoints(self.run.folder / "checkpoints", f"{self.stage}-", keep=0)
+        self.accelerator.wait_for_everyone()
+
+    def close(self) -> None:
+        self.heartbeat.stop()
+        self.accelerator.end_training()
+
+
+def _to_device(values: Any, device: torch.device) -> Tensor:
+    tensor = torch.from_numpy(values)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
+def _by_kind(totals: Tensor) -> dict[str, float]:
+    """Nats per target token of each kind that the step held."""
+    return {
+        kind: float(totals[0, number] / totals[1, number]) for number, kind in enumerate(KINDS) if totals[1, number] > 0
+    }
+
+
+def _device_name(accelerator: Accelerator) -> str:
+    return torch.cuda.get_device_name() if accelerator.device.type == "cuda" else accelerator.device.type
