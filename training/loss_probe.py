@@ -39,7 +39,9 @@ class LossProbe:
         items = bfcl_items(folder) if folder else []
         cache = run.shard_cache()
         try:
-            held_out = held_out_documents(run.release, cache, chosen.held_out_documents_per_kind, chosen.seed)
+            held_out = held_out_documents(
+                run.release, run.open_file, cache, chosen.held_out_documents_per_kind, chosen.seed
+            )
         finally:
             cache.close()
         benchmark = sample(items, chosen.benchmark_loss_items, chosen.seed, "benchmark_loss") if items else []

@@ -130,9 +130,9 @@ def whole_model(model: Any, fresh: Callable[[], Any], *, is_main: bool) -> Any:
 
 
 def clip_gradients(model: nn.Module, max_norm: float) -> Tensor:
-    """Scale gradients so that their norm is at most ``max_norm``; returns the norm before, a scalar, equal on all ranks.
+    """Scale gradients so that their norm is at most ``max_norm``; returns the norm before, equal on all ranks.
 
-    DTensors of different meshes (split and unsplit parameters) cannot be stacked: one norm a mesh, one collective each.
+    DTensors of different meshes (split and unsplit matrices) cannot be stacked: one norm a mesh, one collective each.
     """
     by_mesh: dict[DeviceMesh | None, list[nn.Parameter]] = {}
     for parameter in model.parameters():

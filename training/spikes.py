@@ -1,8 +1,8 @@
 """Steps that would harm: a loss or a gradient norm far above what is usual is not applied (as OLMo-core's SkipStep).
 
 A spike lies more than ``sigmas`` standard deviations above the mean of the last ``window_steps`` applied steps. The
-learning rate and the data go on as if it had been applied, so that a skipped step costs one batch and nothing else. What is
-remembered travels with the checkpoint: a resumed run skips what the uninterrupted one skips.
+learning rate and the data go on as if it had been applied, so that a skipped step costs one batch and nothing else.
+What is remembered travels with the checkpoint: a resumed run skips what the uninterrupted one skips.
 """
 
 from __future__ import annotations
