@@ -3,12 +3,15 @@
 Starts when the asset `release` gets an event, for the same night; continually pre-trains the base model on the release,
 tunes it, and evaluates it before and after.
 
-`choose_release` -> (`approve`) -> `evaluate_base`, `pretrain_i` -> `pretrain_ii` -> `finetune` -> `evaluate`
+`choose_release` -> `estimate` -> (`approve`) -> `evaluate_base` -> `pretrain_i` -> `pretrain_ii` -> `finetune` ->
+`evaluate`
 
 * **Approval:** with `training.approval` in the profile a person approves before compute is spent (a run that an asset
-  starts carries no parameters, so the profile decides).
-* **Every task may be run again:** training resumes at its last checkpoint with the same losses, a finished stage is
-  recognised by its checkpoint, evaluations are replaced.
+  starts carries no parameters, so the profile decides). The question shows what `estimate` found.
+* **Where:** `training.launcher` of the profile of this Airflow: here, on a machine over SSH, or as a Kubernetes job.
+* **Every task may be run again:** training resumes at its newest checkpoint with the same losses, a finished stage is
+  recognised by its model, evaluations are replaced. A command that is stopped saves first and is tried again.
+* **To watch:** the link *TensorBoard* of each task, its log, `progress/<night>.jsonl`.
 * **By hand:** trigger it with a partition key, or set *Night* in the form.
 """
 
@@ -16,14 +19,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import IdentityMapper, PartitionedAssetTimetable, chain, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
 from forge.config import settings_of
-from forge_airflow.operators import TrainingOperator, partition_key_of, settings_of_run
+from forge_airflow.operators import partition_key_of, settings_of_run
 from forge_airflow.releases import release_of_night
 from forge_airflow.steps import RELEASE, partition_params
+from forge_airflow.training_tasks import approval_task, training_task
+
+RESUMES = "Goes on with its newest checkpoint; does nothing when its model is there."
 
 
 @dag(
@@ -44,49 +49,46 @@ def train_model() -> None:
             raise AirflowFailException(f"no release was published up to {key}: run corpus_refresh first")
         return release_id
 
+    settings = settings_of()
     release: Any = choose_release()
-    first: list[Any] = [release]
-    if settings_of().training.approval:
-        first.append(
-            ApprovalOperator(
-                task_id="approve",
-                subject="Train on release {{ ti.xcom_pull(task_ids='choose_release') }}?",
-                body="Night {{ dag_run.partition_key }}. `forge report` shows tokens, mix and gates of the release.",
-                doc_md="A person's approval before compute is spent.",
-            )
-        )
-    evaluate_base = TrainingOperator(
-        task_id="evaluate_base",
-        command="evaluate",
-        release=release,
-        arguments=["--checkpoint", "base"],
+    estimate = training_task(
+        settings, "estimate", "estimate", release, doc_md="What training would take: tokens, mix, hours, cost."
+    )
+    first: list[Any] = [release, estimate]
+    if settings.training.approval:
+        first.append(approval_task("estimate"))
+    evaluate_base = training_task(
+        settings,
+        "evaluate_base",
+        "evaluate",
+        release,
+        ["--checkpoint", "base"],
         doc_md="Benchmark loss and exactness of the base model, to compare with.",
     )
-    pretrain_i = TrainingOperator(
-        task_id="pretrain_i",
-        command="pretrain",
-        release=release,
-        arguments=["--stage", "I"],
-        doc_md="Stage I: the whole mix.",
+    pretrain_i = training_task(
+        settings, "pretrain_i", "pretrain", release, ["--stage", "I"], doc_md=f"Stage I: the whole mix. {RESUMES}"
     )
-    pretrain_ii = TrainingOperator(
-        task_id="pretrain_ii",
-        command="pretrain",
-        release=release,
-        arguments=["--stage", "II"],
-        doc_md="Stage II: seed data only (API documentation, trajectories).",
+    pretrain_ii = training_task(
+        settings,
+        "pretrain_ii",
+        "pretrain",
+        release,
+        ["--stage", "II"],
+        doc_md=f"Stage II: seed data (API documentation, trajectories) and a share of replay. {RESUMES}",
     )
-    finetune = TrainingOperator(
-        task_id="finetune",
-        command="finetune",
-        release=release,
-        doc_md="Stage III: trajectories as conversations, loss on the assistant's tokens.",
+    finetune = training_task(
+        settings,
+        "finetune",
+        "finetune",
+        release,
+        doc_md=f"Stage III: trajectories as conversations, loss on the assistant's tokens. {RESUMES}",
     )
-    evaluate = TrainingOperator(
-        task_id="evaluate",
-        command="evaluate",
-        release=release,
-        arguments=["--checkpoint", "III"],
+    evaluate = training_task(
+        settings,
+        "evaluate",
+        "evaluate",
+        release,
+        ["--checkpoint", "III"],
         doc_md="The same measures for the trained model.",
     )
     chain(*first, evaluate_base, pretrain_i, pretrain_ii, finetune, evaluate)

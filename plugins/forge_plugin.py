@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from airflow.plugins_manager import AirflowPlugin
 
-from forge_airflow.links import SparkInterfaceLink
+from forge_airflow.links import SparkInterfaceLink, TensorBoardLink
 
 
 class ForgePlugin(AirflowPlugin):
     """Registers what the API server must know of our operators."""
 
     name = "forge"
-    operator_extra_links = [SparkInterfaceLink()]  # noqa: RUF012 - Airflow's convention
+    operator_extra_links = [SparkInterfaceLink(), TensorBoardLink()]  # noqa: RUF012 - Airflow's convention

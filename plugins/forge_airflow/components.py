@@ -16,7 +16,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,6 +25,10 @@ from forge_airflow.instance import INSTANCE_VARIABLE, instance_mark, record_sess
 from forge_airflow.process import identity_of, start_tied
 
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+TENSORBOARD = "tensorboard"
+"""Beside them: shows the curves of training. The instance goes on without it."""
+TENSORBOARD_VARIABLE = "FORGE_TENSORBOARD"
+"""Environment variable with the address of the TensorBoard over ``runs/``, for the links of training tasks."""
 SPARK_POOL = "spark"
 """One slot: Spark applications of one machine follow one another."""
 
@@ -89,7 +93,9 @@ def free_port(first: int) -> int:
     raise StartError(f"no free port from {first} on")
 
 
-def airflow_environment(settings: Settings, port: int, dags_folder: Path | None = None) -> dict[str, str]:
+def airflow_environment(
+    settings: Settings, port: int, dags_folder: Path | None = None, tensorboard_port: int | None = None
+) -> dict[str, str]:
     """Environment of every process of the instance: Airflow's options, our mark, no user's AIRFLOW__ options."""
     home = airflow_home(settings)
     root = checkout()
@@ -127,6 +133,7 @@ def airflow_environment(settings: Settings, port: int, dags_folder: Path | None 
         "AIRFLOW_HOME": str(home),
         "FORGE_PROFILE": settings.profile,
         "FORGE_CHECKOUT": str(root),
+        **({TENSORBOARD_VARIABLE: f"http://127.0.0.1:{tensorboard_port}"} if tensorboard_port else {}),
         "HF_HUB_OFFLINE": "1",
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
@@ -204,12 +211,23 @@ class Components:
     def start(self, component: str) -> None:
         """Start one component; must be called from the main thread, to whose life the component is tied."""
         extra = ["--skip-serve-logs"] if component in ("scheduler", "triggerer") else []
+        self._start(component, ["airflow", component, *extra])
+
+    def start_tensorboard(self, port: int) -> None:
+        """Start TensorBoard over the folder of runs; as :meth:`start`."""
+        runs = self.settings.home_path / "runs"
+        runs.mkdir(parents=True, exist_ok=True)
+        self._start(
+            TENSORBOARD, ["tensorboard.main", "--logdir", str(runs), "--host", "127.0.0.1", "--port", str(port)]
+        )
+
+    def _start(self, component: str, module: Sequence[str]) -> None:
         path = self.log_path(component)
         if path.exists():
             path.replace(path.with_suffix(".previous.log"))
         with path.open("ab") as log:
             process = start_tied(
-                [sys.executable, "-m", "airflow", component, *extra],
+                [sys.executable, "-m", *module],
                 environment=self.environment,
                 cwd=checkout(),
                 output=log.fileno(),
@@ -224,7 +242,7 @@ class Components:
         """Raise StartError when a component has ended."""
         for component, process in self.processes.items():
             code = process.poll()
-            if code is not None:
+            if code is not None and component != TENSORBOARD:
                 raise StartError(f"airflow {component} ended with code {code}; see {self.log_path(component)}")
 
     def reap_zombies(self, timeout_seconds: float = 5.0) -> None:

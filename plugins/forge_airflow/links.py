@@ -1,4 +1,4 @@
-"""Links that the Airflow UI shows beside a task."""
+"""Links that the Airflow UI shows beside a task. An operator leaves the address in XCom as soon as it knows it."""
 
 from __future__ import annotations
 
@@ -9,22 +9,49 @@ from airflow.sdk import BaseOperatorLink
 from airflow.sdk.execution_time.xcom import XCom
 
 if TYPE_CHECKING:
-    from airflow.sdk import BaseOperator
+    from airflow.sdk import BaseOperator, Context
     from airflow.sdk.types import TaskInstanceKey
-
-SPARK_INTERFACE_KEY = "spark_interface"
-"""XCom key under which an operator leaves the address of the Spark application's web interface."""
 
 SPARK_INTERFACE_LINE = re.compile(r"\bSpark UI: (https?://\S+)")
 """How a Spark application says in its output where its web interface is."""
 
+TENSORBOARD_LINE = re.compile(r"\bTensorBoard: (https?://\S+)")
+"""How a training command says that its curves are to be seen elsewhere."""
 
-class SparkInterfaceLink(BaseOperatorLink):
-    """The web interface of the Spark application that the task runs; empty before it has started one."""
+RUN_LINE = re.compile(r"^run ([0-9a-f]{16}) release ")
+"""How a training command says which folder of ``runs/`` is its own."""
 
-    name = "Spark UI"
+
+class _AddressLink(BaseOperatorLink):
+    """An address that the operator left in XCom under `key`; empty before."""
+
+    key: str
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002
         """Address that the running operator left in XCom."""
-        found: Any = XCom.get_value(key=SPARK_INTERFACE_KEY, ti_key=ti_key)
+        found: Any = XCom.get_value(key=self.key, ti_key=ti_key)
         return str(found or "")
+
+    def leave(self, context: Context, address: str) -> None:
+        """Make the link lead to `address` from now on; empty: nowhere."""
+        context["ti"].xcom_push(key=self.key, value=address)
+        context["ti"].xcom_push(key=self.xcom_key, value=address)
+
+
+class SparkInterfaceLink(_AddressLink):
+    """The web interface of the Spark application that the task runs; empty before it has started one."""
+
+    name = "Spark UI"
+    key = "spark_interface"
+
+
+class TensorBoardLink(_AddressLink):
+    """TensorBoard with the curves of the run that the task trains or measures; empty where no TensorBoard is known."""
+
+    name = "TensorBoard"
+    key = "tensorboard"
+
+
+def tensorboard_of_run(base: str, run_id: str) -> str:
+    """Address of the curves of one run. `base`: address of a TensorBoard whose log folder is ``runs/``."""
+    return f"{base.rstrip('/')}/?runFilter={run_id}#timeseries"

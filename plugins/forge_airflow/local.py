@@ -44,6 +44,7 @@ def _access(settings: Settings, running: Running, console: Console) -> None:
     console.print(
         f"Airflow: {running.url}  user: admin  password: {shown}", markup=False, highlight=False, soft_wrap=True
     )
+    console.print(f"TensorBoard: {running.tensorboard_url}", markup=False, highlight=False, soft_wrap=True)
     if running.password_is_new:
         note = f"(shown this once; it is kept in {password_file(settings)})"
         console.print(note, markup=False, highlight=False, soft_wrap=True)

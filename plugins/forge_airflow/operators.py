@@ -16,7 +16,7 @@ import re
 import socket
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +25,8 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from forge.config import ConfigurationError, Settings, checkout, load_settings
 from forge_airflow.components import SPARK_POOL
-from forge_airflow.links import SPARK_INTERFACE_KEY, SPARK_INTERFACE_LINE, SparkInterfaceLink
-from forge_airflow.process import Job, ProcessIdentity, is_alive, kill_until_gone
+from forge_airflow.links import SPARK_INTERFACE_LINE, SparkInterfaceLink
+from forge_airflow.process import Job, ProcessIdentity, Stopping, is_alive, kill_until_gone
 from forge_airflow.releases import PARTITION_KEY_PATTERN
 
 if TYPE_CHECKING:
@@ -130,6 +130,7 @@ class CommandOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("arguments",)
     ui_color = "#e8f0fe"
+    stopping = Stopping()
 
     def __init__(self, *, module: str, arguments: Sequence[str] = (), **kwargs: Any) -> None:
         kwargs.setdefault("retries", 2)
@@ -145,43 +146,68 @@ class CommandOperator(BaseOperator):
         key = partition_key_of(context)
         settings = settings_of_run(context)
         instance = context["ti"]
-        job_key = f"{instance.dag_id}/{instance.task_id}/{instance.map_index}/{key}"
         folder = settings.home_path / "airflow" / "processes"
         result = settings.home_path / "airflow" / "results" / instance.dag_id / key / f"{instance.task_id}.json"
         result.parent.mkdir(parents=True, exist_ok=True)
         result.unlink(missing_ok=True)
-        command = [sys.executable, "-m", self.module, *self.arguments, "--profile", settings.profile]
-        environment = {
-            **_command_environment(context),
-            "FORGE_PARTITION": key,
-            "FORGE_PROFILE": settings.profile,
-            "FORGE_RESULT": str(result),
-            "FORGE_RUN_ID": str(context["run_id"]),
-        }
-        self._job = Job(folder, job_key, command, environment, checkout())
-        self.log.info("job %s: %s", job_key, " ".join(command[1:]))
+        command = self.command_line(settings)
+        environment = {**_command_environment(context), **run_variables(context), "FORGE_RESULT": str(result)}
+        self._job = Job(folder, job_key_of(context), command, environment, checkout(), self.stopping)
+        self.log.info("job %s: %s", self._job.job_key, " ".join(command[1:]))
         store = context.get("task_state_store")
         _stop_recorded(store.get("process") if store is not None else None)
         process = self._job.start()
         if store is not None:
             store.set("process", {"host": socket.gethostname(), "pid": process.pid, "start_ticks": process.start_ticks})
-        code = self._job.relay(lambda line: self.on_line(line, context))
-        if code != 0:
-            how = f"signal {-code}" if code < 0 else f"exit code {code}"
-            raise _ERRORS.get(code, CommandFailedError)(
-                f"python -m {self.module} ended with {how}; its output is above"
-            )
+        raise_for_code(self._job.relay(lambda line: self.on_line(line, context)), self.module)
         return _read_result(result)
+
+    def command_line(self, settings: Settings) -> list[str]:
+        """What is started."""
+        return [sys.executable, "-m", self.module, *self.arguments, "--profile", settings.profile]
 
     def on_line(self, line: str, _context: Context) -> None:
         """What happens with one line of output: it goes to the task log."""
         self.log.info(line)
 
     def on_kill(self) -> None:
-        """Stop the command and all that it started: SIGTERM, after five seconds SIGKILL."""
+        """Stop the command and all that it started: SIGTERM, then SIGKILL (:class:`Stopping`)."""
         if self._job is not None:
             self.log.info("killed: stopping the command")
             self._job.stop()
+
+
+def job_key_of(context: Context) -> str:
+    """Name of the job of a task: the same for every try, so that a try finds what an earlier one left."""
+    instance = context["ti"]
+    return f"{instance.dag_id}/{instance.task_id}/{instance.map_index}/{partition_key_of(context)}"
+
+
+def run_variables(context: Context) -> dict[str, str]:
+    """Environment variables that tell a command its night, its run and its profile."""
+    return {
+        "FORGE_PARTITION": partition_key_of(context),
+        "FORGE_PROFILE": settings_of_run(context).profile,
+        "FORGE_RUN_ID": str(context["run_id"]),
+    }
+
+
+def setting_variables(context: Context) -> dict[str, str]:
+    """Settings that the environment overrides, for a command on another machine; its home is its own."""
+    environment = _overridden_environment(context)
+    return {
+        name: value
+        for name, value in sorted(environment.items())
+        if name.startswith("FORGE__") and name != "FORGE__HOME"
+    }
+
+
+def raise_for_code(code: int, module: str) -> None:
+    """Raise what the exit code of a command means; negative: killed by that signal."""
+    if code == 0:
+        return
+    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    raise _ERRORS.get(code, CommandFailedError)(f"python -m {module} ended with {how}; its output is above")
 
 
 def _command_environment(context: Context) -> dict[str, str]:
@@ -211,15 +237,21 @@ def _stop_recorded(record: Any) -> None:
 def _read_result(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
-    if path.stat().st_size > MAX_RESULT_BYTES:
-        raise CommandFailedError(f"{path}: a result is a reference of at most {MAX_RESULT_BYTES} bytes")
+    with path.open("rb") as file:
+        return result_of(file.read(MAX_RESULT_BYTES + 1), str(path))
+
+
+def result_of(content: bytes, where: str) -> dict[str, Any]:
+    """The object that a command left as its result. Raises CommandFailedError when it is none, or too large."""
+    if len(content) > MAX_RESULT_BYTES:
+        raise CommandFailedError(f"{where}: a result is a reference of at most {MAX_RESULT_BYTES} bytes")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(content)
     except ValueError as error:
-        raise CommandFailedError(f"{path}: not JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise CommandFailedError(f"{path}: expected one JSON object")
-    return content
+        raise CommandFailedError(f"{where}: not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise CommandFailedError(f"{where}: expected one JSON object")
+    return found
 
 
 class SparkJobsOperator(CommandOperator):
@@ -234,28 +266,11 @@ class SparkJobsOperator(CommandOperator):
 
     def execute(self, context: Context) -> dict[str, Any] | None:
         """Start without an address of Spark's web interface, then as every command."""
-        context["ti"].xcom_push(key=SPARK_INTERFACE_KEY, value="")
+        SparkInterfaceLink().leave(context, "")
         return super().execute(context)
 
     def on_line(self, line: str, context: Context) -> None:
         """Also keep the address of Spark's web interface, as soon as the application says it."""
         super().on_line(line, context)
         if found := SPARK_INTERFACE_LINE.search(line):
-            context["ti"].xcom_push(key=SPARK_INTERFACE_KEY, value=found[1])
-            context["ti"].xcom_push(key=SparkInterfaceLink().xcom_key, value=found[1])
-
-
-class TrainingOperator(CommandOperator):
-    """Run one command of ``training`` for a release. Its lines go to the night's progress file too."""
-
-    def __init__(self, *, command: str, release: str, arguments: Sequence[str] = (), **kwargs: Any) -> None:
-        super().__init__(module=f"training.{command}", arguments=["--release", release, *arguments], **kwargs)
-
-    def on_line(self, line: str, context: Context) -> None:
-        """Also append the line to ``progress/<night>.jsonl``, as Spark jobs do themselves."""
-        super().on_line(line, context)
-        path = settings_of_run(context).home_path / "progress" / f"{partition_key_of(context)}.jsonl"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        entry = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "job": self.task_id, "message": line}
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+            SparkInterfaceLink().leave(context, found[1])

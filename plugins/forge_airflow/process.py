@@ -47,6 +47,18 @@ MAX_LINE_BYTES = 16 * 1024
 """A line of output longer than this is passed on in pieces."""
 
 
+@dataclass(frozen=True)
+class Stopping:
+    """How a job is stopped: SIGTERM, and SIGKILL for what is left after `grace_seconds`.
+
+    `leader_only`: SIGTERM goes to the first process of the job alone. That is for a command that stops what it started
+    by itself, in order, as the launcher of ranks does: a rank must not be asked twice.
+    """
+
+    grace_seconds: float = STOP_SECONDS
+    leader_only: bool = False
+
+
 @dataclass(frozen=True, order=True)
 class ProcessIdentity:
     """One process, for as long as the machine is up: its id and its start time in clock ticks after boot."""
@@ -142,25 +154,28 @@ def send_signal(process: ProcessIdentity, number: signal.Signals) -> None:
 
 
 def kill_until_gone(
-    find: Callable[[], set[ProcessIdentity]], grace_seconds: float, deadline_seconds: float = 20.0
+    find: Callable[[], set[ProcessIdentity]],
+    grace_seconds: float,
+    deadline_seconds: float | None = None,
+    leader: ProcessIdentity | None = None,
 ) -> set[ProcessIdentity]:
     """SIGTERM what `find` returns, SIGKILL what is left after `grace_seconds`, until `find` returns nothing.
 
-    `find` is asked again and again, so a process that is started meanwhile is caught too. Returns what is still there
-    after `deadline_seconds` (a process in uninterruptible sleep), normally the empty set.
+    `find` is asked again and again, so a process that is started meanwhile is caught too. With a `leader`, SIGTERM goes
+    to it alone while it lives. Returns what is still there `deadline_seconds` after the start (a process in
+    uninterruptible sleep), normally the empty set; default: 17 seconds after the grace.
     """
+    deadline_seconds = grace_seconds + 17.0 if deadline_seconds is None else deadline_seconds
     start = time.monotonic()
     asked: set[ProcessIdentity] = set()
     while left := find():
         elapsed = time.monotonic() - start
         if elapsed >= deadline_seconds:
             return left
-        for process in left:
-            if elapsed >= grace_seconds:
-                send_signal(process, signal.SIGKILL)
-            elif process not in asked:
-                send_signal(process, signal.SIGTERM)
-        asked |= left
+        polite = {leader} if leader is not None and leader in left else left
+        for process in left if elapsed >= grace_seconds else polite - asked:
+            send_signal(process, signal.SIGKILL if elapsed >= grace_seconds else signal.SIGTERM)
+            asked.add(process)
         time.sleep(0.05)
     return set()
 
@@ -240,21 +255,26 @@ def job_processes(folder: Path, job_key: str) -> set[ProcessIdentity]:
     return with_descendants(roots, processes)
 
 
-def reap(folder: Path, job_key: str, grace_seconds: float = STOP_SECONDS) -> int:
+def reap(folder: Path, job_key: str, stopping: Stopping = Stopping()) -> int:
     """Kill whatever an earlier attempt of job `job_key` left running, drop its record. Returns how many processes."""
     left = job_processes(folder, job_key)
     if left:
-        kill_until_gone(lambda: job_processes(folder, job_key), grace_seconds)
+        leader = recorded_process(record_path(folder, job_key)) if stopping.leader_only else None
+        kill_until_gone(lambda: job_processes(folder, job_key), stopping.grace_seconds, leader=leader)
     record_path(folder, job_key).unlink(missing_ok=True)
     return len(left)
 
 
-def _start_guard(folder: Path, job_key: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def _start_guard(
+    folder: Path, job_key: str, environment: Mapping[str, str], stopping: Stopping
+) -> subprocess.Popen[bytes]:
     """Start the process that reaps the job when the calling process is gone."""
     own = process_state(os.getpid())
     ticks = own.identity.start_ticks if own is not None else 0
+    arguments = [str(folder), job_key, str(os.getpid()), str(ticks)]
+    arguments += [str(stopping.grace_seconds), *(["leader"] if stopping.leader_only else [])]
     return subprocess.Popen(
-        [sys.executable, "-m", "forge_airflow.process", str(folder), job_key, str(os.getpid()), str(ticks)],
+        [sys.executable, "-m", "forge_airflow.process", *arguments],
         env={
             **environment,
             "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
@@ -273,11 +293,17 @@ def _stop_guards(folder: Path, job_key: str) -> None:
     kill_until_gone(lambda: marked_processes(GUARD_VARIABLE, token), grace_seconds=0.0)
 
 
-def guard(folder: Path, job_key: str, caller: ProcessIdentity, poll_seconds: float = 0.5) -> int:
+def guard(
+    folder: Path,
+    job_key: str,
+    caller: ProcessIdentity,
+    stopping: Stopping = Stopping(),
+    poll_seconds: float = 0.5,
+) -> int:
     """Wait until `caller` is gone, then reap its job. Returns how many processes were killed."""
     while is_alive(caller):
         time.sleep(poll_seconds)
-    return reap(folder, job_key)
+    return reap(folder, job_key, stopping)
 
 
 class Job:
@@ -287,8 +313,15 @@ class Job:
     """
 
     def __init__(
-        self, folder: Path, job_key: str, command: Sequence[str], environment: Mapping[str, str], cwd: Path
+        self,
+        folder: Path,
+        job_key: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        cwd: Path,
+        stopping: Stopping = Stopping(),
     ) -> None:
+        self.stopping = stopping
         self.folder = folder
         self.job_key = job_key
         self.command = tuple(command)
@@ -301,8 +334,8 @@ class Job:
     def start(self) -> ProcessIdentity:
         """Reap an earlier attempt, record, start, record the process. Raises OSError when it cannot be started."""
         _stop_guards(self.folder, self.job_key)
-        reap(self.folder, self.job_key)
-        self._guard = _start_guard(self.folder, self.job_key, self._inherited)
+        reap(self.folder, self.job_key, self.stopping)
+        self._guard = _start_guard(self.folder, self.job_key, self._inherited, self.stopping)
         path = record_path(self.folder, self.job_key)
         record: dict[str, object] = {
             "job_key": self.job_key,
@@ -330,9 +363,9 @@ class Job:
         finally:
             self.stop()
 
-    def stop(self, grace_seconds: float = STOP_SECONDS) -> None:
-        """SIGTERM, then SIGKILL, to all processes of the job; returns within about `grace_seconds` + 15."""
-        reap(self.folder, self.job_key, grace_seconds)
+    def stop(self) -> None:
+        """SIGTERM, then SIGKILL, to all processes of the job; returns within about its grace + 20 seconds."""
+        reap(self.folder, self.job_key, self.stopping)
         if self._process is not None:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=5)
@@ -366,4 +399,6 @@ def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    guard(Path(sys.argv[1]), sys.argv[2], ProcessIdentity(int(sys.argv[3]), int(sys.argv[4])))
+    _folder, _job_key, _pid, _ticks, _grace, *_leader = sys.argv[1:]
+    _stopping = Stopping(float(_grace), leader_only=bool(_leader))
+    guard(Path(_folder), _job_key, ProcessIdentity(int(_pid), int(_ticks)), _stopping)

@@ -17,6 +17,7 @@ from forge.config import Settings
 from forge_airflow.components import (
     COMPONENTS,
     SPARK_POOL,
+    TENSORBOARD_VARIABLE,
     Components,
     StartError,
     admin_password,
@@ -33,6 +34,8 @@ from forge_airflow.rest import AirflowRest
 START_SECONDS = 180.0
 """How long the components may take until all are healthy."""
 
+FIRST_TENSORBOARD_PORT = 6006
+
 HEALTHY_PARTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 
 
@@ -45,6 +48,7 @@ class Running:
     """A started instance."""
 
     url: str
+    tensorboard_url: str
     password: str
     password_is_new: bool
     rest: AirflowRest
@@ -147,7 +151,8 @@ def running_instance(
         rest: AirflowRest | None = None
         try:
             port = free_port(settings.airflow.port)
-            environment = airflow_environment(settings, port, dags_folder)
+            tensorboard_port = free_port(FIRST_TENSORBOARD_PORT)
+            environment = airflow_environment(settings, port, dags_folder, tensorboard_port)
             password, is_new = admin_password(settings)
             if migrate(settings, environment):
                 say("created the metadata database")
@@ -165,7 +170,8 @@ def running_instance(
                 lambda: all(rest.health().get(part) == "healthy" for part in HEALTHY_PARTS),
                 "scheduler, dag-processor and triggerer",
             )
-            yield Running(url, password, is_new, rest, components)
+            components.start_tensorboard(tensorboard_port)
+            yield Running(url, environment[TENSORBOARD_VARIABLE], password, is_new, rest, components)
         finally:
             if rest is not None:
                 rest.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -10,8 +9,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,20 +18,14 @@ from airflow.sdk import RetryAction
 from airflow.sdk.exceptions import AirflowFailException
 
 from forge_airflow import operators
-from forge_airflow.links import SPARK_INTERFACE_KEY
+from forge_airflow.links import SparkInterfaceLink
 from forge_airflow.operators import CommandOperator, SparkJobsOperator
 from forge_airflow.process import identity_of, is_alive, process_state
 
 pytestmark = pytest.mark.airflow
 
 NIGHT = "2026-11-21"
-
-
-class Store(dict[str, Any]):
-    """The two calls of Airflow's task state store that an operator makes."""
-
-    def set(self, key: str, value: Any) -> None:
-        self[key] = json.loads(json.dumps(value))
+ContextOf = Callable[..., Any]
 
 
 @pytest.fixture
@@ -42,24 +35,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-def context(key: str | None = NIGHT, **params: Any) -> Any:
-    pushed: dict[str, Any] = {}
-    instance = SimpleNamespace(
-        dag_id="dag",
-        task_id="task",
-        map_index=-1,
-        pushed=pushed,
-        xcom_push=lambda key, value: pushed.update({key: value}),
-    )
-    return {
-        "dag_run": SimpleNamespace(partition_key=key),
-        "params": {"partition_key": None, "profile": None, "disabled_sources": [], **params},
-        "run_id": "manual__1",
-        "ti": instance,
-        "task_state_store": Store(),
-    }
-
-
 def operator(tmp_path: Path, code: str, kind: type[CommandOperator] = CommandOperator) -> CommandOperator:
     (tmp_path / "a_command.py").write_text(code)
     made = CommandOperator(task_id="task", module="a_command", arguments=["one", "two words; $(rm)"])
@@ -67,7 +42,9 @@ def operator(tmp_path: Path, code: str, kind: type[CommandOperator] = CommandOpe
     return made
 
 
-def test_the_command_gets_arguments_night_and_run_and_returns_a_reference(home: Path, tmp_path: Path) -> None:
+def test_the_command_gets_arguments_night_and_run_and_returns_a_reference(
+    home: Path, tmp_path: Path, context: ContextOf
+) -> None:
     code = (
         "import json, os, sys\n"
         "names = ('FORGE_PARTITION', 'FORGE_RUN_ID', 'FORGE_PROFILE', 'HF_HUB_OFFLINE', 'PYSPARK_PYTHON')\n"
@@ -89,7 +66,7 @@ def test_the_command_gets_arguments_night_and_run_and_returns_a_reference(home: 
     assert given["task_state_store"]["process"]["host"] == socket.gethostname()
 
 
-def test_a_result_of_an_earlier_try_is_not_taken_for_this_one(home: Path, tmp_path: Path) -> None:
+def test_a_result_of_an_earlier_try_is_not_taken_for_this_one(home: Path, tmp_path: Path, context: ContextOf) -> None:
     made = operator(tmp_path, "import os; open(os.environ['FORGE_RESULT'], 'w').write('{}')")
     assert made.execute(context()) == {}
     (tmp_path / "a_command.py").write_text("")
@@ -97,13 +74,13 @@ def test_a_result_of_an_earlier_try_is_not_taken_for_this_one(home: Path, tmp_pa
 
 
 @pytest.mark.parametrize("content", ["[1]", "{", "'\"x\"'"])
-def test_a_result_that_is_no_object_fails(home: Path, tmp_path: Path, content: str) -> None:
+def test_a_result_that_is_no_object_fails(home: Path, tmp_path: Path, content: str, context: ContextOf) -> None:
     made = operator(tmp_path, f"import os; open(os.environ['FORGE_RESULT'], 'w').write({content!r})")
     with pytest.raises(operators.CommandFailedError, match="JSON"):
         made.execute(context())
 
 
-def test_a_result_is_small(home: Path, tmp_path: Path) -> None:
+def test_a_result_is_small(home: Path, tmp_path: Path, context: ContextOf) -> None:
     made = operator(tmp_path, "import os; open(os.environ['FORGE_RESULT'], 'w').write('[' + ' ' * 20000 + ']')")
     with pytest.raises(operators.CommandFailedError, match="at most 16384 bytes"):
         made.execute(context())
@@ -119,7 +96,7 @@ def test_a_result_is_small(home: Path, tmp_path: Path) -> None:
     ],
 )
 def test_exit_codes_decide_about_another_try(
-    home: Path, tmp_path: Path, code: int, error: type[Exception], action: RetryAction
+    home: Path, tmp_path: Path, code: int, error: type[Exception], action: RetryAction, context: ContextOf
 ) -> None:
     made = operator(tmp_path, f"raise SystemExit({code})")
     with pytest.raises(error, match=f"exit code {code}") as caught:
@@ -128,24 +105,24 @@ def test_exit_codes_decide_about_another_try(
     assert operators.RETRY_POLICY.evaluate(caught.value, 1, 2).action is action
 
 
-def test_death_by_a_signal_may_be_retried(home: Path, tmp_path: Path) -> None:
+def test_death_by_a_signal_may_be_retried(home: Path, tmp_path: Path, context: ContextOf) -> None:
     made = operator(tmp_path, "import os; os.kill(os.getpid(), 9)")
     with pytest.raises(operators.CommandFailedError, match="signal 9"):
         made.execute(context())
 
 
 @pytest.mark.parametrize("key", [None, "", "today", "2026-11-21; rm", "2026-11-21\n"])
-def test_a_run_without_a_night_is_refused(home: Path, tmp_path: Path, key: str | None) -> None:
+def test_a_run_without_a_night_is_refused(home: Path, tmp_path: Path, key: str | None, context: ContextOf) -> None:
     with pytest.raises(AirflowFailException, match="expected YYYY-MM-DD"):
         operator(tmp_path, "").execute(context(key))
 
 
-def test_the_night_may_come_from_the_form(home: Path, tmp_path: Path) -> None:
+def test_the_night_may_come_from_the_form(home: Path, tmp_path: Path, context: ContextOf) -> None:
     made = operator(tmp_path, "import os; assert os.environ['FORGE_PARTITION'] == '2026-01-02'")
     made.execute(context(None, partition_key="2026-01-02"))
 
 
-def test_sources_can_be_left_out(home: Path, tmp_path: Path) -> None:
+def test_sources_can_be_left_out(home: Path, tmp_path: Path, context: ContextOf) -> None:
     made = operator(
         tmp_path,
         "from forge.config import load_settings; assert not load_settings().sources['debian_handbook'].enabled",
@@ -156,12 +133,12 @@ def test_sources_can_be_left_out(home: Path, tmp_path: Path) -> None:
             made.execute(context(disabled_sources=[name]))
 
 
-def test_an_unknown_profile_is_refused(home: Path, tmp_path: Path) -> None:
+def test_an_unknown_profile_is_refused(home: Path, tmp_path: Path, context: ContextOf) -> None:
     with pytest.raises(AirflowFailException, match="known profiles"):
         operator(tmp_path, "").execute(context(profile="nowhere"))
 
 
-def test_kill_stops_the_command(home: Path, tmp_path: Path) -> None:
+def test_kill_stops_the_command(home: Path, tmp_path: Path, context: ContextOf) -> None:
     made = operator(tmp_path, "import time; time.sleep(300)")
     given = context()
     killer = threading.Thread(target=lambda: (_wait_for_process(given), made.on_kill()))
@@ -179,7 +156,7 @@ def _wait_for_process(given: Any) -> None:
         time.sleep(0.05)
 
 
-def test_what_an_earlier_try_left_in_the_state_store_is_stopped(home: Path, tmp_path: Path) -> None:
+def test_what_an_earlier_try_left_in_the_state_store_is_stopped(home: Path, tmp_path: Path, context: ContextOf) -> None:
     earlier = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
     try:
         identity = identity_of(earlier.pid)
@@ -197,14 +174,14 @@ def test_what_an_earlier_try_left_in_the_state_store_is_stopped(home: Path, tmp_
         earlier.wait()
 
 
-def test_the_spark_interface_is_linked_while_the_job_runs(home: Path, tmp_path: Path) -> None:
+def test_the_spark_interface_is_linked_while_the_job_runs(home: Path, tmp_path: Path, context: ContextOf) -> None:
     made = operator(tmp_path, "print('[render] Spark UI: http://127.0.0.1:4040 of application x')", SparkJobsOperator)
     given = context()
     made.execute(given)
     assert set(given["ti"].pushed.values()) == {"http://127.0.0.1:4040"}
     (tmp_path / "a_command.py").write_text("")
     made.execute(given)
-    assert given["ti"].pushed[SPARK_INTERFACE_KEY] == "", "the address of an earlier try is forgotten"
+    assert given["ti"].pushed[SparkInterfaceLink.key] == "", "the address of an earlier try is forgotten"
 
 
 def test_spark_jobs_share_the_pool() -> None:

@@ -99,14 +99,14 @@ def test_relay_ends_with_the_command_and_kills_what_it_left(tmp_path: Path, stra
 
 
 def test_stop_kills_the_whole_tree_even_if_it_ignores_sigterm(tmp_path: Path) -> None:
-    job = Job(tmp_path, "a", [sys.executable, "-c", TREE], environment(), tmp_path)
+    job = Job(tmp_path, "a", [sys.executable, "-c", TREE], environment(), tmp_path, process.Stopping(0.5))
     seen: list[ProcessIdentity] = []
 
     def on_line(line: str) -> None:
         child = identity_of(int(line.split()[1]))
         assert child is not None
         seen.append(child)
-        job.stop(grace_seconds=0.5)
+        job.stop()
 
     job.start()
     assert job.relay(on_line) == -signal.SIGTERM
@@ -134,7 +134,7 @@ def test_reap_finds_a_job_whose_record_never_got_its_process_id(tmp_path: Path, 
     path = process.record_path(tmp_path, "a")
     record = json.loads(path.read_text())
     path.write_text(json.dumps({name: record[name] for name in ("job_key", "token")}))
-    assert process.reap(tmp_path, "a", grace_seconds=0.2) == 1
+    assert process.reap(tmp_path, "a", process.Stopping(0.2)) == 1
     assert not is_alive(identity)
 
 
