@@ -1,4 +1,4 @@
-"""From a document to everything known about it, and from a checkpoint to the data it saw.
+"""From a document to everything known about it: :mod:`forge.checkpoint_trace` goes the other way.
 
 Nothing here reads a whole table of texts: files are searched by one column, row group by row group, and statistics say
 which row groups cannot hold an id.
@@ -6,11 +6,10 @@ which row groups cannot hold an id.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -20,6 +19,7 @@ from forge.ledger import newest_sightings
 from forge.release import releases
 from forge.removals import applies_to, removals
 from forge.schema import TABLES
+from forge.training_record import STAGES, run_summary
 
 HEAD_CHARACTERS = 1200
 MIN_PREFIX_CHARACTERS = 4
@@ -202,67 +202,29 @@ def _releases(lake: Lake, doc_id: str) -> list[dict[str, Any]]:
     return found
 
 
-_STAGES = ("I", "II", "III")
-
-
 def _checkpoints(runs: Path, doc_id: str) -> list[dict[str, Any]]:
     """Training stages that saw the document (``seen-<stage>.parquet`` of every run), and the finished models of later
     stages, which were trained on from there and so hold it too."""
     found: list[dict[str, Any]] = []
     for path in sorted(runs.glob("*/seen-*.parquet")):
-        rows = pq.read_table(path, filters=[("doc_id", "=", doc_id)]).to_pylist()
         stage = path.stem.removeprefix("seen-")
+        if stage not in STAGES:
+            continue
+        rows = pq.read_table(path, filters=[("doc_id", "=", doc_id)]).to_pylist()
         found.extend(
             {
                 "run_id": path.parent.name,
-                "release_id": _run_summary(path.parent).get("release_id"),
+                "release_id": run_summary(path.parent).get("release_id"),
                 "stage": stage,
                 "first_step": row["first_step"],
                 "tokens": row["tokens"],
                 "checkpoint": f"{path.parent.name}/models/stage-{stage}",
                 "descendants": [
                     f"{path.parent.name}/models/stage-{later}"
-                    for later in _STAGES[_STAGES.index(stage) + 1 :]
+                    for later in STAGES[STAGES.index(stage) + 1 :]
                     if (path.parent / "models" / f"stage-{later}").is_dir()
                 ],
             }
             for row in rows
         )
     return found
-
-
-def _run_summary(folder: Path) -> Mapping[str, Any]:
-    try:
-        summary: Mapping[str, Any] = orjson.loads((folder / "run.json").read_bytes())
-    except (OSError, orjson.JSONDecodeError):
-        return {}
-    return summary
-
-
-def trace_checkpoint(folder: Path) -> dict[str, Any]:
-    """What a checkpoint was trained on: its release, the hash of its ordered data, documents seen by its run's stages.
-
-    Raises :class:`UnknownDocument` when the folder is no complete checkpoint.
-    """
-    try:
-        state: dict[str, Any] = orjson.loads((folder / "manifest.json").read_bytes())["state"]
-    except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
-        raise UnknownDocument(f"{folder}: no checkpoint of a training run (no readable manifest.json)") from None
-    run = folder.resolve().parent.parent
-    seen = {}
-    for path in sorted(run.glob("seen-*.parquet")):
-        stage = path.stem.removeprefix("seen-")
-        if len(stage) <= len(str(state.get("stage", ""))):  # I, II, III: its own stage and those before
-            table = pq.read_table(path, columns=["tokens"])
-            seen[stage] = {"documents": table.num_rows, "tokens": int(pc.sum(table["tokens"]).as_py() or 0)}
-    return {
-        "checkpoint": str(folder),
-        "complete": (folder / "_COMPLETE").is_file(),
-        "run_id": state.get("run_id", run.name),
-        "release_id": state.get("release_id"),
-        "stage": state.get("stage"),
-        "step": state.get("step"),
-        "tokens": state.get("tokens"),
-        "order_hash": state.get("order_hash"),
-        "seen": seen,
-    }

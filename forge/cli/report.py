@@ -126,9 +126,25 @@ def _print_training(run: Mapping[str, Any]) -> None:
     rows = []
     for stage, found in run["stages"].items():
         curve = "  ".join(f"{point['step']}: {point['loss']:.3f}" for point in _thinned(found["curve"]))
-        rows.append((stage, found["steps"], found["tokens"], found["first_loss"], found["last_loss"], curve))
-    columns = ("stage", "steps", "tokens", "first loss", "last loss", "step: loss")
-    print_table(f"Training run {run['run_id']}", columns, rows, columns[1:5])
+        ends = (found["first_loss"], found["last_loss"])
+        rows.append((stage, found["steps"], found["tokens"], found["tokens_per_second"], *ends, curve))
+    columns = ("stage", "steps", "tokens", "tokens/s", "first loss", "last loss", "step: loss")
+    print_table(f"Training run {run['run_id']}", columns, rows, columns[1:6])
+    by_kind = [
+        (stage, kind, found["first_loss_by_kind"].get(kind), loss)
+        for stage, found in run["stages"].items()
+        for kind, loss in sorted(found["last_loss_by_kind"].items())
+    ]
+    ends_by_kind = ("stage", "kind", "first loss", "last loss")
+    print_table("Loss by kind, nats per token", ends_by_kind, by_kind, ends_by_kind[2:])
+    measured = [
+        (stage, name, len(found["benchmark"]), found["benchmark"][0]["metrics"].get(name), loss)
+        for stage, found in run["stages"].items()
+        if found["benchmark"]
+        for name, loss in sorted(found["benchmark"][-1]["metrics"].items())
+    ]
+    benchmark = ("stage", "benchmark", "measured", "first", "last")
+    print_table("Benchmark loss during training, nats per token", benchmark, measured, benchmark[2:])
 
 
 def _thinned(curve: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -2,47 +2,115 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from forge.cli.output import lake_of, print_table, say, settings_of, write_json
+from forge.cli.output import figure, lake_of, print_table, say, settings_of, write_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_MOST_LISTED = 15
 
 
 def trace(
     context: typer.Context,
     doc_id: Annotated[str | None, typer.Argument(help="a document's id, or the beginning of it")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="a checkpoint's folder: which data it saw")] = None,
+    documents: Annotated[
+        str | None, typer.Option(help="with --checkpoint: write every document to FILE.parquet, or `-`: as JSON lines")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object for programs")] = False,
 ) -> None:
     """Source, licence, every decision, releases and checkpoints of a document; or the data of a checkpoint."""
-    from forge.trace import trace_checkpoint, trace_document
+    from forge.checkpoint_trace import trace_checkpoint
+    from forge.trace import trace_document
 
     if (doc_id is None) == (checkpoint is None):
         raise typer.BadParameter("give either a document's id or --checkpoint")
+    if documents is not None and (checkpoint is None or not (documents == "-" or documents.endswith(".parquet"))):
+        raise typer.BadParameter("--documents FILE.parquet or --documents - goes with --checkpoint")
+    if documents == "-" and as_json:
+        raise typer.BadParameter("--documents - and --json would both write to standard output")
     if checkpoint is not None:
-        found = trace_checkpoint(checkpoint)
+        found = trace_checkpoint(checkpoint, lake_of(context))
+        if documents == "-":
+            _write_lines(found.documents)
+            return
+        if documents is not None:
+            _write_parquet(Path(documents), found.documents)
         if as_json:
-            write_json(found)
+            write_json(found.facts)
         else:
-            _print_checkpoint(found)
+            _print_checkpoint(found.facts)
         return
-    found = trace_document(lake_of(context), settings_of(context).home_path / "runs", doc_id or "")
+    traced = trace_document(lake_of(context), settings_of(context).home_path / "runs", doc_id or "")
     if as_json:
-        write_json(found)
+        write_json(traced)
     else:
-        _print_document(found)
+        _print_document(traced)
+
+
+def _write_parquet(path: Path, table: pa.Table) -> None:
+    """Write a table so that readers see the old file or the whole new one."""
+    import pyarrow.parquet as pq
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        pq.write_table(table, aside, compression="zstd")
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _write_lines(table: pa.Table) -> None:
+    import orjson
+
+    for batch in table.to_batches(max_chunksize=10_000):
+        typer.echo(b"\n".join(orjson.dumps(row) for row in batch.to_pylist()).decode(), nl=batch.num_rows > 0)
 
 
 def _print_checkpoint(found: Mapping[str, Any]) -> None:
-    state = "" if found["complete"] else "  (incomplete)"
+    state = "" if found["complete"] else "  (incomplete or changed)"
+    base = found["base_model"] or {}
     say(f"Checkpoint {found['checkpoint']}{state}")
-    say(f"run {found['run_id']}  release {found['release_id']}  stage {found['stage']}  step {found['step']}")
-    say(f"hash of the ordered data {found['order_hash']}  tokens {found['tokens']}")
-    rows = [(stage, seen["documents"], seen["tokens"]) for stage, seen in found["seen"].items()]
-    print_table("Documents seen", ("stage", "documents", "tokens"), rows, ("documents", "tokens"))
+    say(f"run {found['run_id']}  release {found['release_id']}")
+    say(f"base model {base.get('sha', 'not known')}  {base.get('origin', '')}".rstrip())
+    of = f" of {found['steps']}" if found["steps"] else ""
+    say(f"stage {found['stage']}  step {found['step']}{of}  tokens {figure(found['tokens'])}")
+    say(f"hash of the ordered data {found['order_hash']}")
+    say()
+    rows = [
+        (
+            stage,
+            seen["step"],
+            seen["documents"],
+            ("" if seen["tokens_are_exact"] else "at most ") + figure(seen["tokens"]),
+            seen["order_hash"],
+        )
+        for stage, seen in found["stages"].items()
+    ]
+    columns = ("stage", "up to step", "documents", "tokens", "hash of the ordered data")
+    print_table("Documents seen", columns, rows, columns[1:4])
+    kinds = [
+        (stage, row["kind"] or "(not in the release)", row["documents"], row["tokens"])
+        for stage, listed in found["kinds"].items()
+        for row in listed
+    ]
+    print_table("By kind", ("stage", "kind", "documents", "tokens"), kinds, ("documents", "tokens"))
+    for title, column in (("Sources", "source"), ("Licences", "license")):
+        listed = found[f"{column}s"]
+        totals = [(row[column] or "(not stated)", row["documents"], row["tokens"]) for row in listed[:_MOST_LISTED]]
+        print_table(title, (column, "documents", "tokens"), totals, ("documents", "tokens"))
+        if len(listed) > _MOST_LISTED:
+            say(f"{len(listed) - _MOST_LISTED} more: --json\n")
+    for line in found["missing"]:
+        say(f"Not known: {line}")
 
 
 def _print_document(found: Mapping[str, Any]) -> None:

@@ -164,15 +164,22 @@ def _train(folder: Path, release: Release, ids: dict[str, str], lake: Lake) -> N
         "release_id": release.release_id,
         "stage": "I",
         "step": 3,
+        "steps": 3,
         "tokens": 300,
         "order_hash": "oh",
     }
-    (model / "manifest.json").write_bytes(orjson.dumps({"state": state, "files": {}}))
-    (model / "_COMPLETE").write_text("x")
+    manifest = orjson.dumps({"state": state, "files": {}})
+    (model / "manifest.json").write_bytes(manifest)
+    (model / "_COMPLETE").write_text(content_hash(manifest))
     summary = {"run_id": "run1", "release_id": release.release_id, "base_model": {"sha": "s"}, "stages": {}}
     stage = {"steps": 3, "tokens": 300, "first_loss": 3.0, "last_loss": 2.0}
     (folder / "run.json").write_bytes(orjson.dumps({**summary, "stages": {"I": stage}}))
-    lines = [orjson.dumps({"stage": "I", "step": step, "loss": 4.0 - step}) for step in (1, 2, 3)]
+    lines = [
+        orjson.dumps({"stage": "I", "step": step, "loss": 4.0 - step, "loss_by_kind": {"api_doc": 4.5 - step}})
+        for step in (1, 2, 3)
+    ]
+    measured = {"event": "benchmark", "stage": "I", "step": 2, "tokens": 200, "metrics": {"bfcl": 1.75}}
+    lines.insert(2, orjson.dumps(measured))
     (folder / "metrics.jsonl").write_bytes(b"\n".join(lines) + b'\n{"stage": "II", "st')
     seen = {"doc_id": sorted([ids["api"], ids["code"]]), "tokens": [10, 20], "first_step": [1, 2]}
     pq.write_table(pa.table(seen), folder / "seen-I.parquet")

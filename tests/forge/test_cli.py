@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -119,6 +120,9 @@ def test_report_for_programs_has_the_keys_of_the_design(conf: Path, published: A
     assert found["documents"]["api_doc"] == 2
     assert [point["loss"] for point in found["training"][0]["stages"]["I"]["curve"]] == [3.0, 2.0, 1.0]
     assert {(row["checkpoint"], row["value"]) for row in found["evaluations"]} == {("base", 3.5), ("I", 3.25)}
+    stage = found["training"][0]["stages"]["I"]
+    assert (stage["first_loss_by_kind"], stage["last_loss_by_kind"]) == ({"api_doc": 3.5}, {"api_doc": 1.5})
+    assert stage["benchmark"] == [{"step": 2, "tokens": 200, "metrics": {"bfcl": 1.75}}]
     current = json.loads(output("report", "--json"))
     assert current["release"] == published.second.release_id
     assert current["training"] == []
@@ -154,6 +158,20 @@ def test_trace_of_a_checkpoint(conf: Path, published: Any) -> None:
     assert published.first.release_id in output("trace", "--checkpoint", str(folder))
     assert json.loads(output("trace", "--checkpoint", str(folder), "--json"))["order_hash"] == "oh"
     assert run("trace", "--checkpoint", str(folder.parent)).exit_code == 1
+
+
+def test_trace_writes_every_document_of_a_checkpoint(conf: Path, published: Any, tmp_path: Path) -> None:
+    folder = str(published.settings.home_path / "runs" / "run1" / "models" / "stage-I")
+    lines = [json.loads(line) for line in output("trace", "--checkpoint", folder, "--documents", "-").splitlines()]
+    assert {row["doc_id"] for row in lines} == {published.ids["api"], published.ids["code"]}
+    assert {row["license"] for row in lines if row["kind"] == "api_doc"} == {"MIT"}
+    path = tmp_path / "new" / "seen.parquet"
+    assert "By kind" in output("trace", "--checkpoint", folder, "--documents", str(path))
+    assert pq.read_table(path).to_pylist() == lines
+    assert [entry.name for entry in path.parent.iterdir()] == ["seen.parquet"]
+    assert run("trace", published.ids["api"], "--documents", str(path)).exit_code == 2
+    assert run("trace", "--checkpoint", folder, "--documents", "seen.csv").exit_code == 2
+    assert run("trace", "--checkpoint", folder, "--documents", "-", "--json").exit_code == 2
 
 
 def test_release_list_show_diff_export(conf: Path, published: Any, tmp_path: Path) -> None:

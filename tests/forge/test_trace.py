@@ -1,8 +1,7 @@
-"""A document is traced to its sources, decisions, releases and checkpoints; a checkpoint to its data."""
+"""A document is traced to its sources, decisions, releases and checkpoints."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from forge.lake import Lake
 from forge.removals import request_removal
 from forge.schema import Document, table_of
-from forge.trace import UnknownDocument, document_id, rows_matching, trace_checkpoint, trace_document
+from forge.trace import UnknownDocument, document_id, rows_matching, trace_document
 
 
 def trace(published: Any, name: str) -> dict[str, Any]:
@@ -89,12 +88,3 @@ def test_rows_matching_reads_any_table_by_one_column(lake: Lake) -> None:
     assert set(found["text"].to_pylist()) == {"text 3", "text 9000"}
     assert set(found["partition_key"].to_pylist()) == {"n"}
     assert rows_matching(lake, "documents", "kind", {"text"}, columns=["doc_id"], partition_key="m").num_rows == 0
-
-
-def test_a_checkpoint_names_its_release_and_data(published: Any, tmp_path: Path) -> None:
-    found = trace_checkpoint(published.settings.home_path / "runs" / "run1" / "models" / "stage-I")
-    assert (found["release_id"], found["order_hash"]) == (published.first.release_id, "oh")
-    assert found["complete"]
-    assert found["seen"] == {"I": {"documents": 2, "tokens": 30}}
-    with pytest.raises(UnknownDocument, match=r"no readable manifest\.json"):
-        trace_checkpoint(tmp_path)
