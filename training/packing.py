@@ -1,7 +1,7 @@
 """Documents into fixed-length sequences, isolated from each other (table ``packed``).
 
 A sequence holds whole *pieces* one behind the other: a document, or a run of at most ``sequence_tokens`` tokens of a
-longer one. Position ids restart at each piece, which is what isolates them (see :mod:`training.model_loss`). No token
+longer one. Position ids restart at each piece, which is what isolates them (see :mod:`training.attention`). No token
 is lost: every token of every document given is in exactly one sequence, and what is cropped before is counted.
 """
 
@@ -13,71 +13,44 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
+
+from forge.schema import TABLES
 
 WINDOW_PIECES = 4096
 """Best fit decreasing runs over windows of this many pieces, so that packing needs bounded memory."""
 
+PACKED_COLUMNS = pa.schema(
+    [TABLES["packed"].field(name) for name in ("input_ids", "doc_ids", "document_offsets", "loss_spans")]
+)
+"""What a sequence consists of. ``document_offsets`` has one entry more than ``doc_ids``: where each piece starts, and
+where the padding does. ``loss_spans`` are half-open ranges of ``input_ids`` that the loss counts as predicted."""
+
 
 @dataclass(frozen=True, slots=True)
 class TokenisedDocument:
-    """``loss_spans``: half-open ranges of ``input_ids`` that the loss counts."""
+    """``input_ids`` int32, shape (tokens,). ``loss_spans``: half-open ranges of it that the loss counts."""
 
     doc_id: str
-    input_ids: tuple[int, ...]
+    input_ids: NDArray[np.int32]
     loss_spans: tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PackedSequence:
-    """``document_offsets`` has one entry more than ``doc_ids``: where each piece starts, and where the padding does."""
-
-    input_ids: tuple[int, ...]
-    doc_ids: tuple[str, ...]
-    document_offsets: tuple[int, ...]
-    loss_spans: tuple[tuple[int, int], ...]
-
-    @property
-    def tokens(self) -> int:
-        """Tokens without padding."""
-        return self.document_offsets[-1]
-
-    @property
-    def target_tokens(self) -> int:
-        return sum(end - start for start, end in self.loss_spans)
-
-    def row(self, sequence_id: int, stage: str, domain: str, partition_key: str) -> dict[str, Any]:
-        return {
-            "sequence_id": sequence_id,
-            "stage": stage,
-            "domain": domain,
-            "input_ids": list(self.input_ids),
-            "doc_ids": list(self.doc_ids),
-            "document_offsets": list(self.document_offsets),
-            "loss_spans": [{"start": start, "end": end} for start, end in self.loss_spans],
-            "partition_key": partition_key,
-        }
-
-    @classmethod
-    def of_row(cls, row: dict[str, Any]) -> PackedSequence:
-        return cls(
-            tuple(row["input_ids"]),
-            tuple(row["doc_ids"]),
-            tuple(row["document_offsets"]),
-            tuple((span["start"], span["end"]) for span in row["loss_spans"]),
-        )
-
-
-def whole_document(doc_id: str, input_ids: Sequence[int]) -> TokenisedDocument:
+def whole_document(doc_id: str, input_ids: Sequence[int] | NDArray[np.int32]) -> TokenisedDocument:
     """A pre-training document: the loss counts every token but the first, which nothing precedes."""
     spans = ((1, len(input_ids)),) if len(input_ids) > 1 else ()
-    return TokenisedDocument(doc_id, tuple(input_ids), spans)
+    return TokenisedDocument(doc_id, np.asarray(input_ids, dtype=np.int32), spans)
 
 
 def pieces_of(document: TokenisedDocument, sequence_tokens: int) -> Iterator[TokenisedDocument]:
     """The document in runs of at most ``sequence_tokens``; the first token of a later run is context, not a target."""
-    for start in range(0, len(document.input_ids), sequence_tokens):
-        end = min(start + sequence_tokens, len(document.input_ids))
+    size = len(document.input_ids)
+    if 0 < size <= sequence_tokens:
+        yield document
+        return
+    for start in range(0, size, sequence_tokens):
+        end = min(start + sequence_tokens, size)
         spans = tuple(
             (max(first, start + 1) - start, min(last, end) - start)
             for first, last in document.loss_spans
@@ -86,62 +59,94 @@ def pieces_of(document: TokenisedDocument, sequence_tokens: int) -> Iterator[Tok
         yield TokenisedDocument(document.doc_id, document.input_ids[start:end], spans)
 
 
-def pack(documents: Iterable[TokenisedDocument], sequence_tokens: int, padding_id: int) -> Iterator[PackedSequence]:
-    """Pack documents of one domain into sequences of exactly ``sequence_tokens``, best fit decreasing per window."""
-    window: list[TokenisedDocument] = []
+class Packer:
+    """Packs the documents of one stratum, a window of :data:`WINDOW_PIECES` pieces at a time, best fit decreasing.
+
+    ``add`` and ``rest`` give batches of sequences with the columns :data:`PACKED_COLUMNS`.
+    """
+
+    def __init__(self, sequence_tokens: int, padding_id: int) -> None:
+        self.sequence_tokens, self.padding_id = sequence_tokens, padding_id
+        self._window: list[TokenisedDocument] = []
+
+    def add(self, document: TokenisedDocument) -> Iterator[pa.RecordBatch]:
+        for piece in pieces_of(document, self.sequence_tokens):
+            self._window.append(piece)
+            if len(self._window) == WINDOW_PIECES:
+                yield from self.rest()
+
+    def rest(self) -> Iterator[pa.RecordBatch]:
+        """What the pieces that still wait make."""
+        window, self._window = self._window, []
+        if window:
+            yield _sequences(_best_fit_decreasing(window, self.sequence_tokens), self.sequence_tokens, self.padding_id)
+
+
+def pack(documents: Iterable[TokenisedDocument], sequence_tokens: int, padding_id: int) -> Iterator[pa.RecordBatch]:
+    """Pack documents of one stratum into sequences of exactly ``sequence_tokens``."""
+    packer = Packer(sequence_tokens, padding_id)
     for document in documents:
-        for piece in pieces_of(document, sequence_tokens):
-            window.append(piece)
-            if len(window) == WINDOW_PIECES:
-                yield from _pack_window(window, sequence_tokens, padding_id)
-                window = []
-    yield from _pack_window(window, sequence_tokens, padding_id)
+        yield from packer.add(document)
+    yield from packer.rest()
 
 
-def _pack_window(
-    window: Sequence[TokenisedDocument], sequence_tokens: int, padding_id: int
-) -> Iterator[PackedSequence]:
+def _best_fit_decreasing(window: Sequence[TokenisedDocument], sequence_tokens: int) -> list[list[TokenisedDocument]]:
     bins: list[list[TokenisedDocument]] = []
-    free: list[tuple[int, int]] = []  # (free tokens, bin), sorted: the best fit is the first that is large enough
-    for piece in sorted(window, key=lambda candidate: -len(candidate.input_ids)):  # stable: ties keep the given order
-        length = len(piece.input_ids)
-        place = bisect.bisect_left(free, (length, -1))
-        if place == len(free):
+    with_room: list[list[int]] = [[] for _ in range(sequence_tokens + 1)]  # bins by their free tokens
+    rooms: list[int] = []  # free tokens that some bin has, sorted: the best fit is the first that is large enough
+    lengths = np.array([len(piece.input_ids) for piece in window])
+    for number in np.argsort(-lengths, kind="stable").tolist():  # ties keep the given order
+        piece, length = window[number], int(lengths[number])
+        place = bisect.bisect_left(rooms, length)
+        if place == len(rooms):
+            room, chosen = sequence_tokens, len(bins)
             bins.append([piece])
-            bisect.insort(free, (sequence_tokens - length, len(bins) - 1))
         else:
-            room, number = free.pop(place)
-            bins[number].append(piece)
-            bisect.insort(free, (room - length, number))
-    for content in bins:
-        yield _sequence_of(content, sequence_tokens, padding_id)
+            room = rooms[place]
+            chosen = with_room[room].pop()
+            bins[chosen].append(piece)
+            if not with_room[room]:
+                del rooms[place]
+        left = room - length
+        if left:
+            if not with_room[left]:
+                bisect.insort(rooms, left)
+            with_room[left].append(chosen)
+    return bins
 
 
-def _sequence_of(content: Sequence[TokenisedDocument], sequence_tokens: int, padding_id: int) -> PackedSequence:
-    tokens: list[int] = []
-    offsets = [0]
-    spans: list[tuple[int, int]] = []
-    for piece in content:
-        spans += [(start + offsets[-1], end + offsets[-1]) for start, end in piece.loss_spans]
-        tokens += piece.input_ids
-        offsets.append(len(tokens))
-    tokens += [padding_id] * (sequence_tokens - len(tokens))
-    return PackedSequence(tuple(tokens), tuple(piece.doc_id for piece in content), tuple(offsets), tuple(spans))
+def _sequences(bins: Sequence[Sequence[TokenisedDocument]], sequence_tokens: int, padding_id: int) -> pa.RecordBatch:
+    input_ids = np.full(len(bins) * sequence_tokens, padding_id, dtype=np.int32)
+    doc_ids: list[str] = []
+    offsets: list[int] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    bounds: dict[str, list[int]] = {"doc_ids": [0], "document_offsets": [0], "loss_spans": [0]}
+    for number, content in enumerate(bins):
+        base, offset = number * sequence_tokens, 0
+        for piece in content:
+            end = offset + len(piece.input_ids)
+            input_ids[base + offset : base + end] = piece.input_ids
+            doc_ids.append(piece.doc_id)
+            offsets.append(offset)
+            for first, last in piece.loss_spans:
+                starts.append(offset + first)
+                ends.append(offset + last)
+            offset = end
+        offsets.append(offset)
+        for name, values in (("doc_ids", doc_ids), ("document_offsets", offsets), ("loss_spans", starts)):
+            bounds[name].append(len(values))
+    spans = pa.StructArray.from_arrays([pa.array(starts, pa.int32()), pa.array(ends, pa.int32())], ["start", "end"])
+    columns = {
+        "input_ids": _lists(np.arange(0, len(input_ids) + 1, sequence_tokens), pa.array(input_ids)),
+        "doc_ids": _lists(bounds["doc_ids"], pa.array(doc_ids, pa.string())),
+        "document_offsets": _lists(bounds["document_offsets"], pa.array(offsets, pa.int32())),
+        "loss_spans": _lists(bounds["loss_spans"], spans),
+    }
+    return pa.RecordBatch.from_arrays(
+        [columns[field.name].cast(field.type) for field in PACKED_COLUMNS], schema=PACKED_COLUMNS
+    )
 
 
-def position_ids(sequence: PackedSequence) -> NDArray[np.int64]:
-    """0, 1, 2 ... from the start of each piece; the padding counts as a piece of its own. Shape (sequence_tokens,)."""
-    length = len(sequence.input_ids)
-    starts = np.zeros(length, dtype=np.int64)
-    for offset in sequence.document_offsets:
-        if offset < length:
-            starts[offset:] = offset
-    return np.arange(length, dtype=np.int64) - starts
-
-
-def targets(sequence: PackedSequence) -> NDArray[np.bool_]:
-    """Which tokens the loss counts as predicted. Shape (sequence_tokens,); the first one never is."""
-    chosen = np.zeros(len(sequence.input_ids), dtype=np.bool_)
-    for start, end in sequence.loss_spans:
-        chosen[start:end] = True
-    return chosen
+def _lists(bounds: Sequence[int] | NDArray[np.int64], values: Any) -> Any:
+    return pa.ListArray.from_arrays(pa.array(bounds, pa.int32()), values)

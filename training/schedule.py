@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from forge.config import StageSettings
 
 
 def learning_rate_at(step: int, steps: int, stage: StageSettings) -> float:
-    """The rate of step ``step`` (from 1): linear warm-up, then ``wsd`` (constant, then linear to 0) or ``cosine`` to 0.
+    """The rate of step ``step`` (from 1): linear warm-up, then ``wsd`` (constant, then a decay) or ``cosine``.
 
-    The last step still moves the weights: the decay would reach 0 one step after it.
+    Decay and cosine end at ``final_learning_rate_share`` of the peak. They reach it one step after the last, so that
+    the last step still moves the weights where that share is 0. ``1-sqrt``: Hagele et al., arXiv 2405.18392.
     """
     warmup = math.ceil(steps * stage.warmup_share)
     if step <= warmup:
         return stage.learning_rate * step / warmup
-    if stage.schedule == "cosine":
-        progress = (step - warmup) / (steps - warmup + 1)
-        return stage.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
-    decay = min(math.ceil(steps * stage.decay_share), steps - warmup)
-    remaining = steps - step + 1
-    return stage.learning_rate * min(1.0, remaining / (decay + 1)) if decay else stage.learning_rate
+    cosine = stage.schedule == "cosine"
+    falling = steps - warmup if cosine else min(math.ceil(steps * stage.decay_share), steps - warmup)
+    progress = max(0, step - (steps - falling)) / (falling + 1)
+    if cosine:
+        height = 0.5 * (1.0 + math.cos(math.pi * progress))
+    elif stage.decay == "1-sqrt":
+        height = 1.0 - math.sqrt(progress)
+    else:
+        height = 1.0 - progress
+    final = stage.final_learning_rate_share
+    return stage.learning_rate * (final + (1.0 - final) * height)
 
 
 def quotas(draws: int, shares: Mapping[str, float], capacities: Mapping[str, int]) -> dict[str, int]:
@@ -48,14 +58,24 @@ def quotas(draws: int, shares: Mapping[str, float], capacities: Mapping[str, int
     return given
 
 
-def interleave(counts: Mapping[str, int]) -> list[str]:
-    """The strata of all draws in order, spread evenly: each draw goes to the stratum furthest behind its share."""
-    total = sum(counts.values())
-    order: list[str] = []
-    given = dict.fromkeys(sorted(counts), 0)
-    for draw in range(1, total + 1):
-        open_strata = [name for name in given if given[name] < counts[name]]
-        name = min(open_strata, key=lambda stratum: (given[stratum] * total - draw * counts[stratum], stratum))
-        given[name] += 1
-        order.append(name)
-    return order
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """All draws of a stage in order, shape (draws,): draw d is the ``ordinal[d]``-th of stratum
+    ``names[stratum[d]]``."""
+
+    names: tuple[str, ...]
+    stratum: NDArray[np.int16]
+    ordinal: NDArray[np.int32]
+
+
+def interleave(counts: Mapping[str, int]) -> Draws:
+    """Spread the strata evenly: the j-th of n draws of a stratum stands at (j + 0.5) / n, ties in the order of names.
+
+    Up to 2**25 draws a stratum, positions of different strata differ by more than the rounding of float64.
+    """
+    names = tuple(sorted(counts))
+    ordinal = np.concatenate([np.arange(counts[name], dtype=np.int32) for name in names] or [np.empty(0, np.int32)])
+    sizes = [counts[name] for name in names]
+    position = (ordinal + 0.5) / np.repeat(np.array(sizes, dtype=np.float64), sizes)
+    order = np.argsort(position, kind="stable")
+    return Draws(names, np.repeat(np.arange(len(names), dtype=np.int16), sizes)[order], ordinal[order])

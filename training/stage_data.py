@@ -1,236 +1,283 @@
-"""The data of one stage of one run: chosen, tokenised, packed once into ``packed-<stage>.parquet``.
+"""The data of one stage of one run: chosen, tokenised, packed once into the folder ``packed-<stage>/``.
 
-Only what the stage needs is tokenised: documents are taken in the order of a permutation until the stage's sequences
-are filled with a margin. The file is a pure function of (release, stage settings, seed, tokenizer); its metadata holds
-the plan: which sequences belong to which stratum, how many draws each gives, what was cropped, padded and rejected.
+    plan.json                 which strata there are, their shares, shards and draws, what was cropped and rejected
+    <stratum>-00000.arrow     their sequences (:mod:`training.packed_shards`)
+
+A stratum holds documents of one kind; ``replay:<kind>`` holds general documents against forgetting. Only what the stage
+needs is tokenised. The folder is a pure function of (release, stage settings, seed, tokenizer); no time stands in it.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+import errno
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import orjson
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from forge.config import StageSettings, TrainingSettings
-from forge.schema import TABLES, canonical_json, content_hash
+from forge.schema import DOMAIN_OF_KIND, KINDS, canonical_json, content_hash
 from training.base_model import end_of_document, tokenizer_hash
-from training.chat import NotAChat, prompt_hash, tokenise_chat
-from training.corpus_input import CorpusText, OpenFile, Release, Stratum, order_of, strata_of, texts_of, verify
-from training.packing import PackedSequence, TokenisedDocument, pack, whole_document
+from training.chat import prompt_hash
+from training.corpus_input import OpenFile, Release, Selection, Stratum, Survey, survey_of
+from training.files import sync_folder
+from training.packed_shards import SHARD_BYTES, PackedShard, PackedShards
+from training.packing_run import PackingRun, Tally
 from training.schedule import quotas
+from training.shard_cache import NoSpace, ShardCache
 
-PACKING_VERSION = "1"
-_MARGIN = (
-    1.1  # sequences beyond the need, so that the shuffle has some choice and rounding never leaves a stratum short
-)
-_TAKE_DOCUMENTS = 64
-_METADATA_KEY = b"forge.stage"
+PACKING_VERSION = "2"
+REPLAY = "replay:"
+REPLAY_DOMAINS = ("code", "text")
+SEQUENCE_ID_SPAN = 1 << 32
+"""Sequences of a stratum are numbered from a multiple of this, so that ids are known before all strata are packed."""
+
+# Tokens beyond the need: the need is measured by the release's reference tokenizer, and a stratum that falls short
+# hands its draws on to the others.
+_MARGIN = 1.05
+_INT32_BYTES = 4
 
 
 class NoTrainingData(Exception):
-    """The release has no document for this stage."""
-
-
-@dataclass
-class _Tally:
-    documents: int = 0
-    tokens: int = 0
-    cropped_tokens: int = 0
-    dropped_tools: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
+    """The release has not enough documents for this stage."""
 
 
 @dataclass(frozen=True)
 class StageData:
-    """Packed sequences of a stage. ``plan["strata"][name]``: first, sequences, draws, counts of a stratum."""
+    """Packed sequences of a stage. ``plan["strata"][name]``: kind, first, sequences, shards, draws and the counts of a
+    stratum."""
 
-    table: pa.Table
+    folder: Path
     plan: Mapping[str, Any]
+    _shards: PackedShards = field(repr=False)
 
     @property
     def sequence_tokens(self) -> int:
         return int(self.plan["sequence_tokens"])
 
-    def sequence(self, sequence_id: int) -> PackedSequence:
-        return PackedSequence.of_row(self.table.slice(sequence_id, 1).to_pylist()[0])
+    @property
+    def sequences_per_shard(self) -> int:
+        return int(self.plan["sequences_per_shard"])
 
-    def domain(self, sequence_id: int) -> str:
-        return str(self.table["domain"][sequence_id].as_py())
+    @property
+    def max_pieces(self) -> int:
+        """The most pieces that a sequence has, its padding counted as one."""
+        return int(self.plan["max_pieces"])
+
+    def shard(self, stratum: str, number: int) -> PackedShard:
+        """Raises :class:`training.packed_shards.BadPackedShard` when the file is absent or not what was packed."""
+        return self._shards.shard(stratum, number)
 
 
 def stage_data(
-    release: Release, open_file: OpenFile, training: TrainingSettings, stage: str, tokenizer: Any, path: Path
+    release: Release,
+    open_file: OpenFile,
+    training: TrainingSettings,
+    stage: str,
+    tokenizer: Any,
+    folder: Path,
+    cache: ShardCache,
+    say: Callable[[str], None] = print,
+    *,
+    shard_bytes: int = SHARD_BYTES,
 ) -> StageData:
-    """The stage's data, packed now unless ``path`` holds it already. Raises :class:`NoTrainingData`."""
+    """The stage's data, packed now unless ``folder`` holds it already.
+
+    Written aside and renamed: a killed packing leaves nothing that looks finished, and its next start gives the same
+    bytes. Raises :class:`NoTrainingData`, :class:`training.corpus_input.NotTheRelease`,
+    :class:`training.shard_cache.ShardError`.
+    """
     chosen = training.stages[stage]  # type: ignore[index]
     key = content_hash(
         PACKING_VERSION,
         release.release_id,
         stage,
-        canonical_json(chosen.model_dump(include={"tokens", "sequence_tokens", "batch_tokens", "kind_shares"})),
-        canonical_json([training.seed, training.max_document_tokens, dict(release.recipe)]),
+        canonical_json(
+            chosen.model_dump(include={"tokens", "sequence_tokens", "batch_tokens", "kind_shares", "replay_share"})
+        ),
+        canonical_json([training.seed, training.max_document_tokens, shard_bytes, dict(release.recipe)]),
         tokenizer_hash(tokenizer),
         prompt_hash(tokenizer),
     )
-    if path.is_file():
-        found = read_stage_data(path)
+    if (folder / "plan.json").is_file():
+        found = read_stage_data(folder)
         if found.plan.get("key") == key:
             return found
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.aside")
-    _write(release, open_file, training, stage, chosen, tokenizer, key, aside)
-    aside.replace(path)
-    return read_stage_data(path)
+    selection = Selection(training.seed, training.max_document_tokens, release.recipe.get("domain_weights") or {})
+    survey = survey_of(release, open_file, selection, folder.parent / "survey.npz")
+    shares = shares_of(survey, stage, chosen, release.recipe)
+    if not shares:
+        raise NoTrainingData(f"release {release.release_id}: no training document for stage {stage}")
+    for kind in sorted(set(chosen.kind_shares) - {stratum.kind for stratum in shares}):
+        say(f"stage {stage}: no document of kind {kind}, its share of {chosen.kind_shares[kind]:g} goes to the others")
+    aside = folder.with_name(f".{folder.name}.aside")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    try:
+        plan = _pack(
+            release, training, stage, chosen, tokenizer, survey, selection, shares, aside, cache, shard_bytes, say
+        )
+        (aside / "plan.json").write_bytes(orjson.dumps(plan | {"key": key}, option=orjson.OPT_INDENT_2))
+        sync_folder(aside)
+        shutil.rmtree(folder, ignore_errors=True)
+        aside.rename(folder)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise NoSpace(f"stage {stage}: the packed sequences do not fit {folder.parent}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return read_stage_data(folder)
 
 
-def read_stage_data(path: Path) -> StageData:
-    with pq.ParquetFile(path) as parquet:
-        plan = orjson.loads((parquet.metadata.metadata or {})[_METADATA_KEY])
-        return StageData(parquet.read(use_threads=False), plan)
+def read_stage_data(folder: Path) -> StageData:
+    """What lies in a folder that :func:`stage_data` made."""
+    plan = orjson.loads((folder / "plan.json").read_bytes())
+    return StageData(folder, plan, PackedShards(folder, plan["strata"], plan["sequence_tokens"]))
 
 
-def _write(
+def shares_of(survey: Survey, stage: str, chosen: StageSettings, recipe: Mapping[str, Any]) -> dict[Stratum, float]:
+    """The stage's strata that have documents, and their shares of its tokens, in the order of their names.
+
+    A kind that the stage takes anyhow has no stratum of its own for replay: its share grows, so no document stands in
+    two strata.
+    """
+    domain_shares: Mapping[str, float] = recipe.get("domain_shares") or {}
+    own: dict[str, Stratum] = {kind: Stratum(kind, kind, stage) for kind in KINDS}
+    tokens = {kind: survey.tokens(stratum) for kind, stratum in own.items()}
+    shares: dict[str, float]
+    if chosen.kind_shares:
+        shares = {kind: chosen.kind_shares.get(kind, 0.0) for kind in KINDS if tokens[kind]}
+    else:
+        shares = _by_tokens(tokens, domain_shares)
+    shares = _scaled(shares, 1.0 - chosen.replay_share)
+    if chosen.replay_share:
+        general: dict[str, Stratum] = {
+            kind: Stratum(REPLAY + kind, kind, "") for kind in KINDS if DOMAIN_OF_KIND[kind] in REPLAY_DOMAINS
+        }
+        replay = _by_tokens({kind: survey.tokens(stratum) for kind, stratum in general.items()}, domain_shares)
+        for kind, share in _scaled(replay, chosen.replay_share).items():
+            if not shares.get(kind):
+                own[kind] = general[kind]
+            shares[kind] = shares.get(kind, 0.0) + share
+    shares = _scaled(shares, 1.0)
+    return {own[kind]: shares[kind] for kind in sorted(shares, key=lambda kind: own[kind].name)}
+
+
+def _by_tokens(tokens: Mapping[str, int], domain_shares: Mapping[str, float]) -> dict[str, float]:
+    """Shares of domains, split over the kinds of each domain by their tokens."""
+    domains = {DOMAIN_OF_KIND[kind] for kind, count in tokens.items() if count}
+    known: dict[str, float] = {domain: float(domain_shares.get(domain, 0.0)) for domain in domains}
+    if not any(known.values()):  # domains that the recipe does not name
+        known = dict.fromkeys(domains, 1.0)
+    total = dict.fromkeys(domains, 0)
+    for kind, count in tokens.items():
+        if count:
+            total[DOMAIN_OF_KIND[kind]] += count
+    return {
+        kind: known[DOMAIN_OF_KIND[kind]] * count / total[DOMAIN_OF_KIND[kind]]
+        for kind, count in tokens.items()
+        if count
+    }
+
+
+def _scaled(shares: Mapping[str, float], total: float) -> dict[str, float]:
+    found = sum(shares.values())
+    return {name: share * total / found for name, share in shares.items() if share * total > 0} if found else {}
+
+
+def _pack(
     release: Release,
-    open_file: OpenFile,
     training: TrainingSettings,
     stage: str,
     chosen: StageSettings,
     tokenizer: Any,
-    key: str,
-    path: Path,
-) -> None:
-    length, crop = chosen.sequence_tokens, training.max_document_tokens
-    verify(release, open_file)
-    strata = strata_of(release, open_file, stage, by_kind=bool(chosen.kind_shares))
-    shares = _shares(strata, chosen, release.recipe)
-    strata = {name: strata[name] for name in shares}
-    if not strata:
-        raise NoTrainingData(f"release {release.release_id}: no training document for stage {stage}")
+    survey: Survey,
+    selection: Selection,
+    shares: Mapping[Stratum, float],
+    folder: Path,
+    cache: ShardCache,
+    shard_bytes: int,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Pack into ``folder``; returns the plan."""
+    length = chosen.sequence_tokens
     batch_sequences = max(1, chosen.batch_tokens // length)
     draws = -(-chosen.tokens // (batch_sequences * length)) * batch_sequences
     max_epochs = float(release.recipe.get("max_epochs", 4.0))
-    available = {
-        name: sum(min(int(tokens), crop) if crop else int(tokens) for tokens in stratum.tokens)
-        for name, stratum in strata.items()
-    }
+    share_of = {stratum.name: share for stratum, share in shares.items()}
     # The release's own token counts are good enough to choose documents; the draws follow from what was packed
     wanted = quotas(
-        draws, shares, {name: max(1, int(max_epochs * tokens / length)) for name, tokens in available.items()}
+        draws,
+        share_of,
+        {stratum.name: max(1, int(max_epochs * survey.tokens(stratum) / length)) for stratum in shares},
     )
-    plan: dict[str, Any] = {"key": key, "stage": stage, "sequence_tokens": length, "strata": {}}
-    first = 0
-    with pq.ParquetWriter(path, TABLES["packed"], compression="zstd") as writer:
-        for name, stratum in strata.items():
-            tally = _Tally()
-            need = int(wanted[name] * length * _MARGIN) + length
-            documents = _documents(release, open_file, stratum, stage, training, tokenizer, need, tally)
-            rows: list[dict[str, Any]] = []
-            padding = 0
-            for sequence in pack(documents, length, end_of_document(tokenizer)):
-                padding += length - sequence.tokens
-                rows.append(sequence.row(first + len(rows), stage, stratum.domain, release.partition_key))
-            writer.write_table(pa.Table.from_pylist(rows, schema=TABLES["packed"]))
-            plan["strata"][name] = {
-                "first": first,
-                "sequences": len(rows),
-                "share_wanted": shares[name],
-                "documents_available": len(stratum.doc_ids),
-                "documents": tally.documents,
-                "tokens": tally.tokens,
-                "padding_tokens": padding,
-                "cropped_tokens": tally.cropped_tokens,
-                "dropped_tools": tally.dropped_tools,
-                "rejected": dict(sorted(tally.rejected.items())),
-            }
-            first += len(rows)
-        given = quotas(
-            draws, shares, {name: int(max_epochs * entry["sequences"]) for name, entry in plan["strata"].items()}
+    needs = {stratum: int(wanted[stratum.name] * length * _MARGIN) for stratum in shares if wanted[stratum.name]}
+    sequences_per_shard = max(1, shard_bytes // (_INT32_BYTES * length))
+    run = PackingRun(
+        release=release,
+        stage=stage,
+        seed=training.seed,
+        selection=selection,
+        survey=survey,
+        tokenizer=tokenizer,
+        sequence_tokens=length,
+        padding_id=end_of_document(tokenizer),
+        prefetch_files=training.prefetch_shards,
+        say=say,
+    )
+    for number, stratum in enumerate(shares):
+        run.open_stratum(stratum, needs.get(stratum, 0), folder, sequences_per_shard, number * SEQUENCE_ID_SPAN)
+    tallies = run.pack(cache)
+    plan: dict[str, Any] = {
+        "release_id": release.release_id,
+        "stage": stage,
+        "sequence_tokens": length,
+        "sequences_per_shard": sequences_per_shard,
+        "max_pieces": max((tally.max_pieces for tally in tallies.values()), default=1),
+        "strata": {
+            stratum.name: _entry(stratum, share_of[stratum.name], survey, tallies[stratum], number)
+            for number, stratum in enumerate(shares)
+        },
+    }
+    given = quotas(
+        draws, share_of, {name: int(max_epochs * entry["sequences"]) for name, entry in plan["strata"].items()}
+    )
+    total = sum(given.values())
+    if total < batch_sequences:
+        raise NoTrainingData(
+            f"release {release.release_id}: stage {stage}: {total} sequences of {length} tokens at {max_epochs:g} "
+            f"epochs are fewer than one batch of {batch_sequences}: {canonical_json(plan['strata'])}"
         )
-        total = sum(given.values())
-        if total < batch_sequences:
-            raise NoTrainingData(
-                f"release {release.release_id}: stage {stage}: {total} sequences of {length} tokens at {max_epochs:g} "
-                f"epochs are fewer than one batch of {batch_sequences}: {canonical_json(plan['strata'])}"
-            )
-        for name, entry in plan["strata"].items():
-            entry["draws"] = given[name]
-            entry["share"] = given[name] / total
-            entry["epochs"] = given[name] / entry["sequences"] if entry["sequences"] else 0.0
-        plan["draws_wanted"], plan["draws"] = draws, total
-        writer.add_key_value_metadata({_METADATA_KEY.decode(): canonical_json(plan)})
+    for name, entry in plan["strata"].items():
+        entry["draws"] = given[name]
+        entry["share"] = given[name] / total
+        entry["epochs"] = given[name] / entry["sequences"] if entry["sequences"] else 0.0
+    return plan | {"draws_wanted": draws, "draws": total}
 
 
-def _shares(strata: Mapping[str, Stratum], chosen: StageSettings, recipe: Mapping[str, Any]) -> dict[str, float]:
-    if chosen.kind_shares:
-        shares = {name: chosen.kind_shares.get(name.partition("/")[2], 0.0) for name in strata}
-    else:
-        recipe_shares = recipe.get("domain_shares") or {}
-        shares = {name: float(recipe_shares.get(name, 0.0)) for name in strata}
-        if not any(shares.values()):  # a stage of one domain that the recipe does not name
-            shares = dict.fromkeys(strata, 1.0)
-    total = sum(shares.values())
-    return {name: share / total for name, share in shares.items() if share > 0} if total else {}
-
-
-def _documents(
-    release: Release,
-    open_file: OpenFile,
-    stratum: Stratum,
-    stage: str,
-    training: TrainingSettings,
-    tokenizer: Any,
-    need_tokens: int,
-    tally: _Tally,
-) -> Iterator[TokenisedDocument]:
-    """Documents in permuted order until ``need_tokens`` are reached or none is left."""
-    crop = training.max_document_tokens
-    order = order_of(stratum, training.seed)
-    ended = False
-    while tally.tokens < need_tokens and not ended:
-        chosen: list[int] = []
-        expected = tally.tokens
-        for index in order:
-            chosen.append(index)
-            expected += max(1, min(int(stratum.tokens[index]), crop or need_tokens))
-            if expected >= need_tokens or len(chosen) == _TAKE_DOCUMENTS:
-                break
-        else:
-            ended = True
-        for document in _tokenise(texts_of(release, open_file, stratum, chosen), stage, training, tokenizer, tally):
-            tally.documents += 1
-            tally.tokens += len(document.input_ids)
-            yield document
-
-
-def _tokenise(
-    texts: Sequence[CorpusText], stage: str, training: TrainingSettings, tokenizer: Any, tally: _Tally
-) -> Iterator[TokenisedDocument]:
-    if not texts:
-        return
-    if stage == "III":
-        length = training.stages["III"].sequence_tokens
-        for document in texts:
-            try:
-                chat = tokenise_chat(tokenizer, document.text, length)
-            except NotAChat as reason:
-                tally.rejected[str(reason)] += 1
-                continue
-            tally.cropped_tokens += chat.cropped_tokens
-            tally.dropped_tools += chat.dropped_tools
-            yield TokenisedDocument(document.doc_id, chat.input_ids, chat.loss_spans)
-        return
-    end = end_of_document(tokenizer)
-    all_ids = tokenizer([document.text for document in texts], add_special_tokens=False)["input_ids"]
-    for document, ids in zip(texts, all_ids, strict=True):
-        crop = training.max_document_tokens
-        ids = [*ids, end]
-        if crop and len(ids) > crop:
-            tally.cropped_tokens += len(ids) - crop
-            ids = ids[:crop]
-        yield whole_document(document.doc_id, ids)
+def _entry(stratum: Stratum, share: float, survey: Survey, tally: Tally, number: int) -> dict[str, Any]:
+    """A stratum's part of the plan. Documents available = left out by weight + packed + rejected + not needed."""
+    left_out, taken = survey.left_out(stratum), int(survey.documents(stratum).sum())
+    rejected = sum(tally.rejected.values())
+    return {
+        "kind": stratum.kind,
+        "domain": DOMAIN_OF_KIND[stratum.kind],
+        "first": number * SEQUENCE_ID_SPAN,
+        "sequences": sum(shard["sequences"] for shard in tally.shards),
+        "shards": tally.shards,
+        "share_wanted": share,
+        "documents_available": taken + left_out,
+        "left_out_by_weight": left_out,
+        "documents": tally.documents,
+        "rejected": dict(sorted(tally.rejected.items())),
+        "documents_not_needed": taken - tally.documents - rejected,
+        "tokens": tally.tokens,
+        "target_tokens": tally.target_tokens,
+        "padding_tokens": tally.padding_tokens,
+        "cropped_tokens": tally.cropped_tokens,
+        "dropped_tools": tally.dropped_tools,
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from forge.config import StageSettings, TrainingSettings
 from forge.schema import CHAT_FORM, DOMAIN_OF_KIND, canonical_json, content_hash, table_of
 from training.base_model import base_model_of
 from training.files import file_sha256
-from training.run import Run, open_run
+from training.shard_cache import ShardCache
 
 WORDS = ("create", "delete", "list", "get", "put", "user", "group", "bucket", "key", "value", "name", "region", "size")
 
@@ -25,6 +26,7 @@ WORDS = ("create", "delete", "list", "get", "put", "user", "group", "bucket", "k
 class File:
     path: str
     sha256: str
+    size_bytes: int
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,33 @@ def corpus_row(kind: str, text: str, *, form: str = "plain", split: str = "train
     }  # fmt: skip
 
 
+def open_file(path: str) -> Any:
+    return Path(path).open("rb")
+
+
+@dataclass(frozen=True)
+class ReleaseMaker:
+    """Writes rows of table ``corpus`` as a release of Parquet files below ``folder``."""
+
+    folder: Path
+
+    def __call__(self, rows: list[dict[str, Any]], files: int = 2, **facts: Any) -> SmallRelease:
+        rows = sorted(rows, key=lambda row: row["doc_id"])
+        found = []
+        for number in range(files):
+            path = self.folder / f"part-{number}.parquet"
+            pq.write_table(table_of("corpus", rows[number::files]), path, row_group_size=25)
+            found.append(File(str(path), file_sha256(path), path.stat().st_size))
+        return SmallRelease(tuple(found), **facts)
+
+
+@pytest.fixture
+def shard_cache(tmp_path: Path) -> Iterator[ShardCache]:
+    cache = ShardCache(tmp_path / "shard_cache", open_file, max_bytes=1 << 30)
+    yield cache
+    cache.close()
+
+
 @pytest.fixture(scope="session")
 def small_release(tmp_path_factory: pytest.TempPathFactory) -> SmallRelease:
     rows = []
@@ -70,14 +99,7 @@ def small_release(tmp_path_factory: pytest.TempPathFactory) -> SmallRelease:
         text = words(number, 5 + number % 37) + f" {kind}{number}"
         rows.append(corpus_row(kind, text, split=split, stages=stages))
     rows += [corpus_row("trajectory", chat(1000 + number), form=CHAT_FORM, stages=["III"]) for number in range(12)]
-    rows.sort(key=lambda row: row["doc_id"])
-    folder = tmp_path_factory.mktemp("release")
-    files = []
-    for number in range(2):
-        path = folder / f"part-{number}.parquet"
-        pq.write_table(table_of("corpus", rows[number::2]), path, row_group_size=25)
-        files.append(File(str(path), file_sha256(path)))
-    return SmallRelease(tuple(files))
+    return ReleaseMaker(tmp_path_factory.mktemp("release"))(rows)
 
 
 @pytest.fixture(scope="session")
@@ -127,12 +149,13 @@ def training_settings(tiny_model: Path) -> TrainingSettings:
 def make_run(tmp_path: Path, small_release: SmallRelease, training_settings: TrainingSettings):
     """A function that opens a run of the small release below a folder of its own."""
     from forge.config import load_settings
+    from training.run import open_run
 
-    def make(name: str = "home", **changes: Any) -> Run:
+    def make(name: str = "home", **changes: Any):
         settings = load_settings("demo").model_copy(
             update={"home": str(tmp_path / name), "training": training_settings.model_copy(update=changes)}
         )
         assert base_model_of(settings).origin == "folder"
-        return open_run(settings, small_release, lambda path: Path(path).open("rb"))
+        return open_run(settings, small_release, open_file)
 
     return make

@@ -2,27 +2,53 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping
 from typing import Any
 
-from forge.schema import content_hash
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from forge.schema import CHAT_FORM, content_hash
 from training.base_model import end_of_document
-from training.corpus_input import CorpusText, OpenFile, Release, strata_of, texts_of
+from training.corpus_input import CorpusText, OpenFile, Release, texts_at
 from training.evaluation.scoring import ScoredText, token_nats
+from training.shard_cache import Shard, ShardCache
 
 
 def held_out_documents(
-    release: Release, open_file: OpenFile, documents_per_kind: int, seed: int
+    release: Release, open_file: OpenFile, cache: ShardCache, documents_per_kind: int, seed: int
 ) -> Mapping[str, list[CorpusText]]:
-    """The first ``documents_per_kind`` held-out documents of each kind by hash of seed and doc_id; no chats."""
-    chosen = {}
-    for name, stratum in strata_of(release, open_file, "", split="held_out", by_kind=True).items():
-        ranked = sorted(
-            range(len(stratum.doc_ids)), key=lambda index: content_hash("held_out", str(seed), stratum.doc_ids[index])
-        )
-        kind = name.partition("/")[2]
-        chosen[kind] = texts_of(release, open_file, stratum, ranked[:documents_per_kind])
-    return chosen
+    """The first ``documents_per_kind`` held-out documents of each kind by hash of seed and doc_id; no chats.
+
+    Narrow columns are read of every file, texts from the verified files that hold a chosen document.
+    """
+    ranked: dict[str, list[tuple[str, int, int]]] = {}  # rank, file, row
+    for number, file in enumerate(release.files):
+        with open_file(file.path) as source, pq.ParquetFile(source, pre_buffer=True) as parquet:
+            table: Any = parquet.read(columns=["doc_id", "kind", "form", "split"], use_threads=False)
+        is_held_out = pc.equal(table["split"], pa.scalar("held_out")).to_numpy()
+        is_chat = pc.equal(pc.fill_null(table["form"], ""), pa.scalar(CHAT_FORM)).to_numpy()
+        rows = np.flatnonzero(is_held_out & ~is_chat)
+        table = table.take(rows)
+        columns = table["doc_id"].to_pylist(), table["kind"].to_pylist(), rows.tolist()
+        for doc_id, kind, row in zip(*columns, strict=True):
+            ranked.setdefault(kind, []).append((content_hash("held_out", str(seed), doc_id), number, row))
+        ranked = {kind: heapq.nsmallest(documents_per_kind, entries) for kind, entries in ranked.items()}
+    found: dict[tuple[int, int], CorpusText] = {}
+    kind_of = {(number, row): kind for kind, entries in ranked.items() for _, number, row in entries}
+    for number in sorted({number for number, _ in kind_of}):
+        file = release.files[number]
+        shard = Shard(file.path, file.sha256, file.size_bytes)
+        chosen = np.array(sorted(row for other, row in kind_of if other == number), dtype=np.int64)
+        with pq.ParquetFile(cache.get(shard)) as parquet:
+            for rows, texts in texts_at(parquet, chosen):
+                for row, text in zip(rows.tolist(), texts.to_pylist(), strict=True):
+                    found[number, row] = CorpusText(text["doc_id"], kind_of[number, row], text["text"])
+        cache.done(shard)
+    return {kind: [found[number, row] for _, number, row in entries] for kind, entries in sorted(ranked.items())}
 
 
 def score_document(model: Any, tokenizer: Any, text: str, max_tokens: int) -> ScoredText | None:
