@@ -11,6 +11,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -21,6 +22,7 @@ from forge.lake import Lake
 from forge.schema import canonical_json, content_hash, table_of
 from training.base_model import load_model, load_tokenizer
 from training.chat import prompt_hash
+from training.checkpoint import BadCheckpoint, read_state
 from training.command import REFUSALS, parser_of, run_of
 from training.evaluation.bfcl import CATEGORIES, BfclItem, bfcl_items, sample
 from training.evaluation.scoring import ScoredText
@@ -42,6 +44,8 @@ def evaluate_checkpoint(run: Run, settings: Settings, checkpoint: str, say: Say 
         raise StageMissing(f"run {run.run_id}: stage {checkpoint} is not trained yet")
     folder = run.model_folder(checkpoint)
     tokenizer = load_tokenizer(folder)
+    if checkpoint != "base":
+        _check_template(folder, tokenizer)
     bfcl = artifact_path(settings, "bfcl") if "bfcl" in settings.artifacts else None
     key = content_hash(
         EVALUATION_VERSION,
@@ -69,6 +73,16 @@ def evaluate_checkpoint(run: Run, settings: Settings, checkpoint: str, say: Say 
     }
     write_atomically(path, orjson.dumps(result, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2))
     return result
+
+
+def _check_template(folder: Path, tokenizer: Any) -> None:
+    """Raises :class:`BadCheckpoint` when the model was trained on chats rendered otherwise than we render them now."""
+    trained_on = read_state(folder).get("template_hash")
+    if trained_on != prompt_hash(tokenizer):
+        raise BadCheckpoint(
+            f"{folder}: was trained with chat rendering {trained_on}, this version and its tokenizer render "
+            f"{prompt_hash(tokenizer)}: losses and answers would not say how good the model is; train it again"
+        )
 
 
 def _measure(
@@ -111,9 +125,14 @@ def _measure(
                 detail = {"tokens": len(nats)}
                 metrics.append(_metric("bfcl", f"{part}_nats_per_token", sum(nats) / len(nats), len(scored), detail))
             took(f"benchmark loss on {len(scored)} items")
-        for kind, documents in held_out_documents(
-            run.release, run.open_file, chosen.held_out_documents_per_kind, chosen.seed
-        ).items():
+        cache = run.shard_cache()
+        try:
+            held_out = held_out_documents(
+                run.release, run.open_file, cache, chosen.held_out_documents_per_kind, chosen.seed
+            )
+        finally:
+            cache.close()
+        for kind, documents in held_out.items():
             texts = (score_document(model, tokenizer, found.text, chosen.held_out_max_tokens) for found in documents)
             metrics += _loss_metrics(f"held_out:{kind}", [text for text in texts if text is not None])
         took("held-out loss")

@@ -56,8 +56,9 @@ class LossProbe:
         return found
 
     def _measure(self, model: Any) -> dict[str, float]:
-        was_training = model.training
+        was_training, attention = model.training, model.config._attn_implementation
         model.eval()
+        model.set_attn_implementation("sdpa")
         try:
             # The compiled decoder is made for one shape; texts of many lengths would compile it again and again
             with torch.compiler.set_stance("force_eager"):
@@ -69,6 +70,7 @@ class LossProbe:
                     for kind, documents in self.held_out.items()
                 }
         finally:
+            model.set_attn_implementation(attention)
             model.train(was_training)
         groups: dict[str, list[ScoredText]] = {"bfcl": gold} if gold else {}
         groups |= {name: [text for text in texts if text is not None] for name, texts in by_kind.items()}

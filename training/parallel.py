@@ -33,14 +33,14 @@ class DataRank:
     world_size: int
 
 
-def data_rank(accelerator: Accelerator, training: TrainingSettings) -> DataRank:
-    """Raises :class:`forge.config.ConfigurationError` when the ranks do not fit the settings."""
-    ranks, tensor = accelerator.num_processes, training.tensor_parallel
+def data_rank(rank: int, ranks: int, training: TrainingSettings) -> DataRank:
+    """What rank ``rank`` of ``ranks`` reads. Raises :class:`forge.config.ConfigurationError` when the ranks do not fit the settings."""
+    tensor = training.tensor_parallel
     if tensor > 1 and training.sharding != "fsdp":
         raise ConfigurationError("training.tensor_parallel needs training.sharding: fsdp")
     if ranks % tensor:
         raise ConfigurationError(f"training.tensor_parallel: {ranks} ranks cannot be divided by {tensor}")
-    return DataRank(accelerator.process_index // tensor, ranks // tensor)
+    return DataRank(rank // tensor, ranks // tensor)
 
 
 def distribute(model: PackedLoss, accelerator: Accelerator, training: TrainingSettings) -> nn.Module:

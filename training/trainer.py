@@ -22,7 +22,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from forge.config import ConfigurationError
-from forge.schema import DOMAIN_OF_KIND
+from forge.schema import KINDS
 from training.attention import choose_attention
 from training.base_model import load_model, load_tokenizer
 from training.chat import prompt_hash
@@ -54,7 +54,6 @@ from training.stage_data import stage_data
 from training.stage_record import stage_facts
 from training.training_state import load_training_state, save_training_state, state_bytes
 
-KINDS = tuple(sorted(DOMAIN_OF_KIND))
 DRAIN_SECONDS = 600.0
 _MICRO_BATCH_TOKENS = {"cuda": 32_768, "cpu": 2_048}
 
@@ -85,7 +84,8 @@ class Trainer:
         language_model = load_model(self.start)
         language_model.train()
         language_model.to(accelerator.device)
-        self.attention = choose_attention(language_model, run.training.attention, accelerator.device, say)
+        dtype = torch.bfloat16 if run.training.precision == "bf16" else torch.float32
+        self.attention = choose_attention(language_model, run.training.attention, accelerator.device, say, dtype)
         if run.training.activation_checkpointing:
             language_model.gradient_checkpointing_enable({"use_reentrant": False})
         packed_loss = PackedLoss(language_model)
@@ -102,7 +102,8 @@ class Trainer:
     # --- opening ----------------------------------------------------------------------------------------------------
 
     def _open_data(self) -> StageLoader:
-        run, part = self.run, data_rank(self.accelerator, self.run.training)
+        run = self.run
+        part = data_rank(self.accelerator.process_index, self.accelerator.num_processes, run.training)
         cache = run.shard_cache()
         try:
             with self.accelerator.main_process_first():
