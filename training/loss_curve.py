@@ -190,7 +190,7 @@ def _mark_stages(panels: Sequence[Axes], history: RunHistory, scale: float) -> N
             textcoords="offset points", color=_MUTED[0], fontsize=8,
         )  # fmt: skip
         start = end
-    panels[0].set_xlim(0, max(start / scale, 1e-9))
+    panels[0].set_xlim(0, max(start, *(found.tokens for found in history.measurements), 1) / scale)
 
 
 _LOSS = "/nats_per_token"
@@ -206,8 +206,8 @@ def drawn_metrics(measurement: Measurement) -> dict[str, float]:
 
 
 def smoothed(losses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean over 2 % of the values before and as many after each; fewer of both near the start, so that the first drop
-    is not blurred, and at the end what is there."""
+    """The mean over 2 % of the values before and as many after each; fewer of both near the start, so that the first
+    drop is not blurred, and at the end what is there."""
     sums = np.concatenate(([0.0], np.cumsum(losses)))
     index = np.arange(len(losses))
     half = np.minimum(index, int(len(losses) * _SMOOTHED_SHARE))
