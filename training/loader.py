@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -252,7 +253,7 @@ class StageLoader:
         )
 
 
-_SEEN = pa.schema([pa.field("doc_id", pa.string()), pa.field("tokens", pa.int64()), pa.field("first_step", pa.int64())])
+_SEEN = pa.schema(dict[str, Any](doc_id=pa.string(), tokens=pa.int64(), first_step=pa.int64()))
 
 
 def _by_document(table: pa.Table) -> pa.Table:

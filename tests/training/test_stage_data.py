@@ -1,0 +1,383 @@
+"""A stage's data: which documents, which shares, and that every document and token is accounted for."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forge.config import StageSettings, TrainingSettings
+from forge.schema import CHAT_FORM, KINDS, canonical_json
+from tests.training.conftest import ReleaseMaker, chat, corpus_row, open_file, words
+from training.base_model import load_tokenizer
+from training.corpus_input import NotTheRelease, Selection, survey_of
+from training.shard_cache import CorruptShard, NoSpace, ShardCache
+from training.stage_data import NoTrainingData, StageData, shares_of, stage_data
+
+
+def silent(_: str) -> None:
+    pass
+
+
+@pytest.fixture
+def data_of(small_release, training_settings, tiny_model, tmp_path, shard_cache):
+    def make(stage="I", release=small_release, name=None, say=silent, **changes):
+        training = training_settings.model_copy(update=changes)
+        folder = tmp_path / (name or f"packed-{stage}")
+        return stage_data(release, open_file, training, stage, load_tokenizer(tiny_model), folder, shard_cache, say)
+
+    return make
+
+
+def rows_of(data: StageData, stratum: str) -> Iterator[dict]:
+    for shard in data.plan["strata"][stratum]["shards"]:
+        yield from pa.ipc.open_file(data.folder / shard["path"]).read_all().to_pylist()
+
+
+def corpus_of(release):
+    return {row["doc_id"]: row for file in release.files for row in pq.read_table(file.path).to_pylist()}
+
+
+# --- which documents ----------------------------------------------------------------------------------------------
+
+
+def test_a_stage_holds_train_documents_of_its_own_and_a_sequence_one_kind(data_of, small_release):
+    corpus = corpus_of(small_release)
+    for stage in ("I", "II", "III"):
+        data = data_of(stage)
+        assert data.plan["strata"]
+        for name, stratum in data.plan["strata"].items():
+            for row in rows_of(data, name):
+                documents = [corpus[doc_id] for doc_id in row["doc_ids"]]
+                assert {document["kind"] for document in documents} == {stratum["kind"]} == {name}
+                assert {document["domain"] for document in documents} == {row["domain"]} == {stratum["domain"]}
+                assert all(document["split"] == "train" and stage in document["stages"] for document in documents)
+                assert {document["form"] == CHAT_FORM for document in documents} == {stage == "III"}
+                assert (row["stage"], row["partition_key"]) == (stage, "2026-11-21")
+
+
+def test_shares_of_domains_are_split_over_kinds_by_their_tokens(data_of, small_release):
+    corpus = [row for row in corpus_of(small_release).values() if row["split"] == "train" and "I" in row["stages"]]
+    plan = data_of().plan["strata"]
+    tokens = Counter()
+    for row in corpus:
+        tokens[row["kind"]] += row["tokens"]
+    agent = tokens["api_doc"] + tokens["trajectory"] + tokens["web"]
+    for kind in KINDS:
+        of_domain = {"code": (0.32, tokens["code"]), "text": (0.32, tokens["text"])}.get(kind, (0.36, agent))
+        assert plan[kind]["share_wanted"] == pytest.approx(of_domain[0] * tokens[kind] / of_domain[1])
+        assert plan[kind]["documents_available"] == sum(row["kind"] == kind for row in corpus)
+    assert sum(stratum["share"] for stratum in plan.values()) == pytest.approx(1.0)
+
+
+def test_shares_of_kinds_come_from_the_stage_and_what_none_has_is_said(data_of, training_settings):
+    assert {name: entry["draws"] for name, entry in data_of("II").plan["strata"].items()} == {
+        "api_doc": 12,
+        "trajectory": 12,
+    }
+    said: list[str] = []
+    stage = training_settings.stages["II"].model_copy(update={"kind_shares": {"api_doc": 0.6, "web": 0.4}})
+    plan = data_of("II", stages={"II": stage}, say=said.append).plan
+    assert list(plan["strata"]) == ["api_doc"]
+    assert any("no document of kind web, its share of 0.4" in line for line in said)
+    with pytest.raises(NoTrainingData, match="no training document for stage II"):
+        data_of("II", stages={"II": stage.model_copy(update={"kind_shares": {"web": 1.0}})})
+
+
+def test_replay_is_general_text_and_code_beside_the_stage_s_own(data_of, small_release, training_settings):
+    corpus = corpus_of(small_release)
+    for stage in ("II", "III"):
+        changed = training_settings.stages[stage].model_copy(update={"replay_share": 0.25})
+        data = data_of(stage, stages={stage: changed})
+        strata = data.plan["strata"]
+        replay = {name: stratum for name, stratum in strata.items() if name.startswith("replay:")}
+        assert {name: stratum["kind"] for name, stratum in replay.items()} == {
+            "replay:code": "code",
+            "replay:text": "text",
+        }
+        assert sum(stratum["share_wanted"] for stratum in replay.values()) == pytest.approx(0.25)
+        for name in replay:
+            assert strata[name]["share_wanted"] == pytest.approx(0.125)
+            for row in rows_of(data, name):
+                assert all(corpus[doc_id]["split"] == "train" for doc_id in row["doc_ids"])
+                assert all(corpus[doc_id]["form"] != CHAT_FORM for doc_id in row["doc_ids"])
+                ends = [span["end"] for span in row["loss_spans"]]
+                assert ends == row["document_offsets"][1:]  # the loss counts the whole document
+
+
+def test_replay_of_a_kind_that_the_stage_takes_anyhow_is_a_larger_share_of_it(data_of, training_settings):
+    stage = training_settings.stages["I"].model_copy(update={"replay_share": 0.5})
+    plan = data_of(stages={"I": stage}).plan["strata"]
+    assert sorted(plan) == sorted(KINDS)
+    assert plan["code"]["share_wanted"] == pytest.approx(0.5 * 0.32 + 0.5 * 0.5)
+
+
+def test_a_weight_below_that_of_the_domain_leaves_documents_out(tmp_path, data_of, training_settings):
+    rows = [corpus_row("text", words(number, 30) + f" {number}", stages=["I"]) for number in range(400)]
+    weight_of = {row["doc_id"]: (0.0, 1.5, 3.0)[number % 3] for number, row in enumerate(rows)}
+    recipe = {"domain_shares": {"text": 1.0}, "max_epochs": 1.0, "domain_weights": {"text": 3.0}}
+    rows = [row | {"weight": weight_of[row["doc_id"]]} for row in rows]
+    release = ReleaseMaker(tmp_path)(rows, files=3, recipe=recipe)
+    stage = training_settings.stages["I"].model_copy(update={"tokens": 10**9})
+    taken = {}
+    for seed in (1, 2):
+        data = data_of(release=release, stages={"I": stage}, seed=seed, name=f"weights-{seed}")
+        (entry,) = data.plan["strata"].values()
+        found = {doc_id for row in rows_of(data, "text") for doc_id in row["doc_ids"]}
+        by_weight = Counter(weight_of[doc_id] for doc_id in found)
+        assert by_weight[0.0] == 0
+        assert by_weight[3.0] == 133
+        assert 40 < by_weight[1.5] < 93  # half of 133, five standard deviations
+        assert entry["left_out_by_weight"] == 400 - len(found)
+        assert entry["documents_not_needed"] == 0
+        taken[seed] = found
+    assert taken[1] != taken[2]
+
+
+def test_a_release_without_documents_for_a_stage_is_said_so(data_of, small_release, training_settings):
+    with pytest.raises(NoTrainingData, match="stage III"):
+        data_of("III", release=dataclasses.replace(small_release, release_id="r-empty", files=()))
+    stage = training_settings.stages["I"].model_copy(update={"batch_tokens": 10**6})
+    with pytest.raises(NoTrainingData, match="fewer than one batch of 15625"):
+        data_of(stages={"I": stage})
+
+
+# --- accounting ---------------------------------------------------------------------------------------------------
+
+documents = st.lists(
+    st.tuples(
+        st.sampled_from(KINDS),
+        st.integers(1, 90),  # words
+        st.sampled_from(["I", "II", "III", "held_out"]),
+        st.sampled_from([0.0, 0.5, 1.0]),
+        st.booleans(),  # a chat that nobody can learn from
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+@given(
+    documents,
+    st.sampled_from(["I", "II", "III"]),
+    st.sampled_from([None, 20]),
+    st.sampled_from([0.0, 0.3]),
+    st.integers(1, 4000),
+)
+@settings(max_examples=60, deadline=None)
+def test_every_document_and_every_token_is_accounted_for(
+    tmp_path_factory, tiny_model, given_, stage, crop, replay, tokens
+):
+    folder = tmp_path_factory.mktemp("accounts")
+    tokenizer, rows = load_tokenizer(tiny_model), {}
+    for number, (kind, count, where, weight, is_bad) in enumerate(given_):
+        is_chat = where == "III"
+        text = words(number, count) + f" {number}"
+        if is_chat:
+            text = canonical_json({"messages": [{"role": "user", "content": text}]}) if is_bad else chat(number)
+        row = corpus_row(
+            kind, text, form=CHAT_FORM if is_chat else "plain", split="held_out" if where == "held_out" else "train",
+            stages={"I": ["I"], "II": ["I", "II"], "III": ["III"], "held_out": ["I", "II"]}[where],
+        )  # fmt: skip
+        rows[row["doc_id"]] = row | {"weight": weight}
+    release = ReleaseMaker(folder)(list(rows.values()), files=3)
+    length = 96
+    chosen = StageSettings(
+        tokens=tokens, sequence_tokens=length, batch_tokens=length, learning_rate=1.0, replay_share=replay
+    )
+    training = TrainingSettings(seed=len(given_), max_document_tokens=crop, stages={stage: chosen})
+    cache = ShardCache(folder / "cache", open_file, max_bytes=1 << 30)
+    try:
+        data = stage_data(release, open_file, training, stage, tokenizer, folder / "packed", cache, silent)
+    except NoTrainingData:
+        return
+    finally:
+        cache.close()
+    names: Counter[str] = Counter()
+    for name, entry in data.plan["strata"].items():
+        is_replay, kind = name.startswith("replay:"), name.removeprefix("replay:")
+        available = {
+            doc_id: row
+            for doc_id, row in rows.items()
+            if row["kind"] == kind and row["split"] == "train"
+            and ((row["form"] != CHAT_FORM) if is_replay else (stage in row["stages"]))
+        }  # fmt: skip
+        packed = list(rows_of(data, name))
+        lengths: Counter[str] = Counter()
+        for row in packed:
+            for number, doc_id in enumerate(row["doc_ids"]):
+                lengths[doc_id] += row["document_offsets"][number + 1] - row["document_offsets"][number]
+        names.update(lengths.keys())
+        assert set(lengths) <= set(available)
+        assert entry["documents_available"] == len(available)
+        assert entry["documents"] == len(lengths)
+        rejected = sum(entry["rejected"].values())
+        assert len(available) == (
+            entry["left_out_by_weight"] + entry["documents"] + rejected + entry["documents_not_needed"]
+        )
+        assert min(entry["left_out_by_weight"], entry["documents_not_needed"], rejected) >= 0
+        surely_out = sum(row["weight"] == 0.0 and "I" in row["stages"] for row in available.values())
+        unsure = sum(row["weight"] == 0.5 and "I" in row["stages"] for row in available.values())
+        assert surely_out <= entry["left_out_by_weight"] <= surely_out + unsure
+        assert not [doc_id for doc_id in lengths if rows[doc_id]["weight"] == 0.0 and "I" in rows[doc_id]["stages"]]
+        assert entry["tokens"] == sum(lengths.values())
+        assert entry["sequences"] == len(packed)
+        assert entry["sequences"] * length == entry["tokens"] + entry["padding_tokens"]
+        assert entry["target_tokens"] == sum(s["end"] - s["start"] for row in packed for s in row["loss_spans"])
+        assert entry["draws"] <= entry["epochs"] * entry["sequences"] + 1e-9
+        assert entry["epochs"] <= release.recipe["max_epochs"]
+        if stage != "III" or is_replay:
+            whole = sum(len(tokenizer(rows[doc_id]["text"])["input_ids"]) + 1 for doc_id in lengths)
+            assert whole == entry["tokens"] + entry["cropped_tokens"]
+    assert set(names.values()) <= {1}  # no document stands in two strata
+    assert sum(entry["draws"] for entry in data.plan["strata"].values()) == data.plan["draws"]
+    assert data.plan["draws"] <= data.plan["draws_wanted"] == -(-tokens // length)
+
+
+def test_every_conversation_has_a_supervised_token(data_of):
+    for row in rows_of(data_of("III"), "trajectory"):
+        for number, doc_id in enumerate(row["doc_ids"]):
+            start, end = row["document_offsets"][number : number + 2]
+            assert any(start < span["start"] and span["end"] <= end for span in row["loss_spans"]), doc_id
+
+
+def test_a_stage_takes_what_it_needs_and_leaves_the_rest(tmp_path, data_of, training_settings):
+    rows = [corpus_row("text", words(number, 40) + f" {number}", stages=["I"]) for number in range(300)]
+    release = ReleaseMaker(tmp_path)(rows, files=10)
+    (entry,) = data_of(release=release).plan["strata"].values()
+    assert entry["draws"] * 64 <= entry["tokens"] < entry["draws"] * 64 * 1.2
+    assert entry["documents_not_needed"] > 200
+
+
+# --- files --------------------------------------------------------------------------------------------------------
+
+
+def test_packed_data_is_reused_when_nothing_changed_and_made_again_when_something_did(data_of, tmp_path):
+    plan = tmp_path / "packed-I" / "plan.json"
+    data_of()
+    before = plan.stat().st_mtime_ns
+    data_of()
+    assert plan.stat().st_mtime_ns == before
+    data_of(seed=12)
+    assert plan.stat().st_mtime_ns != before
+    assert sorted(path.name for path in tmp_path.glob("*packed*")) == ["packed-I"]
+
+
+def contents_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_a_killed_packing_leaves_nothing_that_looks_finished_and_gives_the_same_bytes(
+    data_of, small_release, training_settings, tiny_model, tmp_path
+):
+    straight = contents_of(data_of(name="straight").folder)
+    asked = 0
+
+    def open_then_die(path):
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            raise Killed
+        return open_file(path)
+
+    folder = tmp_path / "broken"
+    arguments = training_settings, "I", load_tokenizer(tiny_model), folder
+    cache = ShardCache(tmp_path / "dying", open_then_die, max_bytes=1 << 30, prefetch=0)
+    with pytest.raises(Killed):
+        stage_data(small_release, open_file, *arguments, cache, silent)
+    cache.close()
+    assert not folder.exists()
+    (tmp_path / ".broken.aside").mkdir(exist_ok=True)
+    (tmp_path / ".broken.aside" / "text-00000.arrow").write_bytes(b"of a process that was killed")
+    assert contents_of(data_of(name="broken").folder) == straight
+
+
+def test_a_file_that_changed_is_not_the_release(data_of, small_release):
+    files = [dataclasses.replace(file, sha256="0" * 64) for file in small_release.files]
+    with pytest.raises(CorruptShard, match=f"part-.*{'0' * 64}.*found.*sha256 [0-9a-f]{{64}}"):
+        data_of(release=dataclasses.replace(small_release, files=tuple(files)))
+
+
+def test_a_file_that_was_replaced_after_the_survey_is_not_the_release(data_of, tmp_path):
+    rows = [corpus_row("text", words(number, 40) + f" {number}", stages=["I"]) for number in range(60)]
+    first = ReleaseMaker(tmp_path)(rows[:40])
+    data_of(release=first)
+    second = dataclasses.replace(ReleaseMaker(tmp_path)(rows), release_id=first.release_id)
+    with pytest.raises(NotTheRelease, match=r"part-.*surveyed"):
+        data_of(release=second, name="again")
+
+
+def test_a_kind_that_does_not_exist_is_said_with_its_file(data_of, tmp_path):
+    row = corpus_row("text", "words", stages=["I"]) | {"kind": "poem"}
+    with pytest.raises(NotTheRelease, match=r"part-0.*kind poem: not one of api_doc"):
+        data_of(release=ReleaseMaker(tmp_path)([row], files=1))
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(data_of, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pyarrow.OSFile", full)
+    with pytest.raises(NoSpace, match="stage I: the packed sequences do not fit"):
+        data_of()
+    assert not list(tmp_path.glob("*packed-I*"))
+
+
+def test_the_survey_is_kept_and_read_again_only_for_what_changed(small_release, tmp_path):
+    opened: list[str] = []
+
+    def counting(path):
+        opened.append(path)
+        return open_file(path)
+
+    selection, path = Selection(1, None, {}), tmp_path / "survey.npz"
+    stage = StageSettings(tokens=1, learning_rate=1.0)
+    first = survey_of(small_release, counting, selection, path)
+    again = survey_of(small_release, counting, selection, path)
+    assert len(opened) == 2
+    shares = [shares_of(survey, "I", stage, small_release.recipe) for survey in (first, again)]
+    assert shares[0] == shares[1]
+    survey_of(small_release, counting, Selection(2, None, {}), path)
+    assert len(opened) == 4
+
+
+def test_files_without_what_is_needed_are_never_fetched(data_of, tmp_path, training_settings, tiny_model):
+    rows = {
+        kind: [corpus_row(kind, words(number, 40) + f" {kind}{number}", stages=["I"]) for number in range(40)]
+        for kind in ("code", "text")
+    }
+    for kind in ("code", "text"):
+        (tmp_path / kind).mkdir()
+        rows[kind] = ReleaseMaker(tmp_path / kind)(rows[kind], files=2).files
+    release = dataclasses.replace(ReleaseMaker(tmp_path)([], files=0), files=(*rows["code"], *rows["text"]))
+    fetched: list[str] = []
+
+    def counting(path):
+        fetched.append(path)
+        return open_file(path)
+
+    stage = training_settings.stages["I"].model_copy(update={"kind_shares": {"text": 1.0}})
+    training = training_settings.model_copy(update={"stages": {"I": stage}})
+    cache = ShardCache(tmp_path / "counted", counting, max_bytes=1 << 30)
+    stage_data(release, open_file, training, "I", load_tokenizer(tiny_model), tmp_path / "p", cache, silent)
+    cache.close()
+    assert {Path(path).parent.name for path in fetched} == {"text"}
+    assert len(fetched) == len(set(fetched))
+
+
+def test_progress_is_told(data_of):
+    said: list[str] = []
+    data_of(say=said.append)
+    assert any(line.startswith("stage I: packed: ") and line.endswith("tokens/s") for line in said)
