@@ -40,6 +40,7 @@ try:
     from airflow.providers.cncf.kubernetes.operators.job import KubernetesJobOperator
     from kubernetes.client import models
     from kubernetes.client.rest import ApiException
+    from urllib3.exceptions import HTTPError
 except ImportError as error:
     raise ImportError(
         "training.launcher.kind: kubernetes needs apache-airflow-providers-cncf-kubernetes: install the extra "
@@ -52,6 +53,9 @@ if TYPE_CHECKING:
 POD_TEMPLATE = "training_pod.yaml"
 CONTAINER = "base"
 POLL_SECONDS = 5.0
+CONNECT_SECONDS = 30.0
+SILENCE_SECONDS = 300.0
+"""Without a line for so long, the log is asked for again: the connection may be dead."""
 KEPT_SECONDS = 24 * 3600
 """How long a finished job stays to be looked at; the next try of its task deletes it before."""
 
@@ -220,6 +224,7 @@ class KubernetesTrainingOperator(KubernetesJobOperator):
                     follow=True,
                     timestamps=True,
                     _preload_content=False,
+                    _request_timeout=(CONNECT_SECONDS, SILENCE_SECONDS),
                 )
                 for stamp, line in _stamped_lines(answer):
                     if stamp > last:
@@ -229,8 +234,8 @@ class KubernetesTrainingOperator(KubernetesJobOperator):
                 if error.status == 404:
                     return
                 self.log.warning("the log of %s cannot be read: %s", pod.metadata.name, error.reason)
-            except OSError as error:
-                self.log.warning("the connection to %s broke: %s", pod.metadata.name, error)
+            except (HTTPError, OSError) as error:
+                self.log.info("the connection to %s is taken up again: %s", pod.metadata.name, error)
             if is_over:
                 return
             time.sleep(POLL_SECONDS)

@@ -102,7 +102,9 @@ class SshTrainingOperator(CommandOperator):
         self._killed = True
 
     def _connect(self) -> Any:
-        hook = SSHHook(ssh_conn_id=self.connection, keepalive_interval=KEEPALIVE_SECONDS, cmd_timeout=None)
+        hook = SSHHook(
+            ssh_conn_id=self.connection, keepalive_interval=KEEPALIVE_SECONDS, cmd_timeout=None, conn_retry_attempts=1
+        )
         try:
             return hook.get_conn()
         except (paramiko.AuthenticationException, paramiko.BadHostKeyException) as error:
