@@ -19,7 +19,7 @@ OpenFile = Callable[[str], Any]
 
 _BLOCK_BYTES = 8 * 1024 * 1024  # one request: 4 MiB cost 15 % against a store on loopback, 1 MiB three quarters
 _PARALLEL_BLOCKS = 4  # 1.4 times one connection on loopback, 4 times where each connection is slow, as to S3
-_TRIES = 6
+_TRIES = 8  # with all pauses some 40 seconds; pyarrow's own tries come on top
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 20.0
 _REFUSED = re.compile(r"ACCESS_DENIED|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|HTTP Status Code: 403", re.I)

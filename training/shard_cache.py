@@ -4,10 +4,11 @@ All processes of a machine share one folder::
 
     <sha256>            a whole shard; its time of change is when it was last asked for
     .<sha256>.aside     a copy in the making, at its full size from the start: the disk is reserved before the copy
-    .<sha256>.lock      locked (flock) exclusively by who copies or evicts, shared by who uses the shard
+    .<sha256>.lock      locked (flock) by who uses the shard or waits for it, shared; by who evicts it, exclusively
+    .<sha256>.copy.lock held by the one who copies
     .folder.lock        held while room is counted and made
 
-The kernel drops the locks of a killed process, so whatever can be locked exclusively is in nobody's use. A shard that
+The kernel drops the locks of a killed process, so what can be locked exclusively is in nobody's use. A shard that
 is found here is hashed once per process before it is trusted; that is why a copy needs no fsync.
 """
 
@@ -44,7 +45,7 @@ __all__ = [
 _POLL_SECONDS = 0.02
 _ROOM_SECONDS = 60.0  # how long `get` waits for shards that other processes use
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_OURS = re.compile(r"\.?([0-9a-f]{64})(?:\.aside|\.lock)?")
+_OURS = re.compile(r"\.?([0-9a-f]{64})(?:\.aside|(?:\.copy)?\.lock)?")
 
 
 @dataclass(slots=True)
@@ -172,26 +173,22 @@ class ShardCache:
             return self._local(shard, self._local_root), None
         self._sweep()
         path = self._folder / shard.sha256
-        while True:
-            lock = self._wait_for_lock(shard.sha256, fcntl.LOCK_SH)
-            try:
-                if self._is_whole(path, shard):
-                    os.utime(path)
-                    return path, lock
-            except BaseException:
-                _unlock(lock)
-                raise
-            _unlock(lock)
-            # A shared lock cannot become an exclusive one without a gap: another process may copy or evict meanwhile
-            lock = self._wait_for_lock(shard.sha256, fcntl.LOCK_EX)
-            try:
-                if not self._is_whole(path, shard):
-                    path.unlink(missing_ok=True)
-                    self._copy(shard, path, ahead)
-            finally:
-                if not path.exists():
-                    self._lock_path(shard.sha256).unlink(missing_ok=True)
-                _unlock(lock)
+        lock = self._wait_for_lock(shard.sha256, fcntl.LOCK_SH)
+        try:
+            if not self._is_whole(path, shard):
+                copying = self._wait_for_lock(f"{shard.sha256}.copy", fcntl.LOCK_EX)
+                try:
+                    if not self._is_whole(path, shard):  # else another process copied it meanwhile
+                        self._copy(shard, path, ahead)
+                finally:
+                    os.close(copying)
+            os.utime(path)
+        except BaseException:
+            os.close(lock)
+            if not path.exists():
+                self._remove(shard.sha256)
+            raise
+        return path, lock
 
     def _is_whole(self, path: Path, shard: Shard) -> bool:
         try:
@@ -217,8 +214,8 @@ class ShardCache:
         return path
 
     def _copy(self, shard: Shard, path: Path, ahead: bool) -> None:
-        """Copy the shard aside and rename it; the caller holds its exclusive lock. What is corrupt is fetched twice,
-        since the first may have been so on its way here."""
+        """Copy the shard aside and rename it, over a damaged one that somebody may have open; the caller holds the lock
+        of copying. What is corrupt is fetched twice, since the first may have been so on its way here."""
         aside = self._folder / f".{shard.sha256}.aside"
         aside.unlink(missing_ok=True)  # of a killed process
         for is_last in (False, True):
@@ -320,7 +317,8 @@ class ShardCache:
         if lock is None:
             return 0
         freed = 0
-        for path in (self._folder / sha256, self._folder / f".{sha256}.aside", self._lock_path(sha256)):
+        names = (sha256, f".{sha256}.aside", f".{sha256}.copy.lock", f".{sha256}.lock")
+        for path in (self._folder / name for name in names):
             with contextlib.suppress(FileNotFoundError):
                 freed += path.stat().st_size
                 path.unlink()
@@ -343,13 +341,10 @@ class ShardCache:
 
     # --- locks ------------------------------------------------------------------------------------------------------
 
-    def _lock_path(self, name: str) -> Path:
-        return self._folder / f".{name}.lock"
-
     def _try_lock(self, name: str, operation: int) -> int | None:
         """A handle that holds the lock, None when somebody else does. Whoever removes a lock's file holds it; the
         check that the path still names the file that was locked makes the others see it."""
-        path = self._lock_path(name)
+        path = self._folder / f".{name}.lock"
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
