@@ -40,9 +40,9 @@ model = AutoModelForCausalLM.from_pretrained(folder)
 ## What it was made of
 
 {identity}
-{base_note}
-`forge trace --checkpoint {folder}` lists what it saw; with `--documents FILE.parquet` every document, its tokens and
-the step that saw it first. `forge trace DOCUMENT` tells where a document comes from and which checkpoints saw it.
+{base_note}`forge trace --checkpoint {folder}` lists what it saw; with `--documents FILE.parquet` every document,
+its tokens and the step that saw it first. `forge trace DOCUMENT` tells where a document comes from and which
+checkpoints saw it.
 
 ## Training
 
@@ -91,7 +91,7 @@ def model_card(card: Mapping[str, Any], *, models: str | None) -> str:
         folder=folder,
         example=_CHAT if newest == "III" else _COMPLETION,
         identity=_identity(card),
-        base_note=f"\n{_SMOLLM2_NOTE}\n" if base["is_packaged_smollm2"] else "",
+        base_note=f"{_SMOLLM2_NOTE}\n\n" if base["is_packaged_smollm2"] else "",
         training=_training(stages),
         losses=_losses(stages),
         benchmark=_benchmark(card["benchmark_loss"]),
@@ -292,16 +292,19 @@ def _hardware(stages: Mapping[str, Mapping[str, Any]]) -> str:
             found = found.get(name) if found else None
         return found
 
+    def on_gpu(stage: Mapping[str, Any], name: str, form: str = "") -> str:
+        return "-" if of(stage, "device_kind") == "cpu" else shown(of(stage, name), form)
+
     rows: list[tuple[str, Callable[[Mapping[str, Any]], str]]] = [
         ("device", lambda stage: shown(of(stage, "device"))),
         ("devices", lambda stage: shown(stage.get("world_size"), ",d")),
-        ("memory of a device, GiB", lambda stage: shown(of(stage, "device_memory_gib"), ",.1f")),
+        ("memory of a device, GiB", lambda stage: on_gpu(stage, "device_memory_gib", ",.1f")),
         ("processor", lambda stage: shown(of(stage, "cpu"))),
         ("cores of a rank", lambda stage: shown(of(stage, "cores"), ",d")),
         ("main memory, GiB", lambda stage: shown(of(stage, "memory_gib"), ",.1f")),
         ("system", lambda stage: shown(of(stage, "system"))),
         ("Python", lambda stage: shown(of(stage, "python"))),
-        ("CUDA", lambda stage: shown(of(stage, "cuda") or ("none" if of(stage, "device_kind") == "cpu" else None))),
+        ("CUDA", lambda stage: on_gpu(stage, "cuda")),
         *(
             (library, lambda stage, library=library: shown(of(stage, "libraries", library)))
             for library in ("torch", "transformers", "accelerate")
