@@ -26,6 +26,8 @@ from training.files import sync_folder
 
 _MARKER = "_COMPLETE"
 _TRIES = 8
+_ASKED_TRIES = 4  # of what somebody waits for
+_REQUEST_TRIES = 3  # boto3's own, of each part
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0  # all pauses together: two minutes
 _CONNECT_SECONDS, _READ_SECONDS, _CLOSE_SECONDS = 10.0, 60.0, 30.0
@@ -79,7 +81,7 @@ class CheckpointStore:
             config=Config(
                 connect_timeout=_CONNECT_SECONDS,
                 read_timeout=_READ_SECONDS,
-                retries={"mode": "standard", "max_attempts": 3},
+                retries={"mode": "standard", "max_attempts": _REQUEST_TRIES},
             ),
         )
         self._transfer = TransferConfig(
@@ -142,7 +144,8 @@ class CheckpointStore:
     def _enqueue(self, task: _Task) -> None:
         with self._changed:
             if self._closed.is_set():
-                raise StoreError(f"{self.uri}: closed")
+                self._give_up(task, "the store is closed")
+                return
             waiting = [other for other in list(self._tasks)[1:] if other.staged and other.kind == task.kind]
             if task.staged and len(waiting) >= _LONGEST_QUEUE:
                 self._tasks.remove(waiting[0])
@@ -168,6 +171,8 @@ class CheckpointStore:
             except Exception as error:  # noqa: BLE001  whatever it is, the next checkpoint may do better
                 problem = f"{type(error).__name__}: {error}"
             with self._changed:
+                if self._closed.is_set():  # which has given it up
+                    return
                 self._tasks.popleft()
                 self._problems.pop(task.name, None)
                 if problem:
@@ -198,7 +203,7 @@ class CheckpointStore:
                 if _code(cause) in _REFUSED:
                     raise StoreError(f"the store refuses: {error}") from error
                 if number == tries - 1:
-                    raise StoreError(f"{tries} tries failed; the last: {error}") from error
+                    raise StoreError(f"failed {tries} times, at last: {error}") from error
             if self._closed.wait(min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**number)):
                 raise _Closed
         raise AssertionError("unreachable")
@@ -220,7 +225,9 @@ class CheckpointStore:
                     link.parent.mkdir(parents=True, exist_ok=True)
                     try:
                         os.link(path, link)
-                    except PermissionError:  # a file system without hard links
+                    except FileNotFoundError:
+                        raise
+                    except OSError:  # a file system without hard links
                         shutil.copyfile(path, link)
             if not (staged / _MARKER).is_file():
                 raise FileNotFoundError(f"no {_MARKER}: incomplete")
@@ -327,9 +334,8 @@ class CheckpointStore:
                 )
 
     def _asked(self, what: str, act: Callable[[], Result]) -> Result:
-        """The result of ``act``, for a caller who waits: fewer tries."""
         try:
-            return self._retried(act, _TRIES // 2)
+            return self._retried(act, _ASKED_TRIES)
         except (StoreError, _Closed) as error:
             raise StoreError(f"{self.uri}/{what}: {error or 'closed'}") from error
 

@@ -160,7 +160,7 @@ class ShardCache:
                         self._ahead.discard(shard.sha256)
                         self._queue.appendleft(shard)
                         self._changed.wait(timeout=1.0)  # for a `done`, here (told) or in another process (not told)
-            except ShardError:
+            except (ShardError, OSError):
                 with self._changed:
                     self._ahead.discard(shard.sha256)
 
@@ -214,9 +214,10 @@ class ShardCache:
         return path
 
     def _copy(self, shard: Shard, path: Path, ahead: bool) -> None:
-        """Copy the shard aside and rename it, over a damaged one that somebody may have open; the caller holds the lock
-        of copying. What is corrupt is fetched twice, since the first may have been so on its way here."""
+        """Copy the shard aside and rename it; the caller holds the lock of copying. What is corrupt is fetched twice,
+        since the first may have been so on its way here."""
         aside = self._folder / f".{shard.sha256}.aside"
+        path.unlink(missing_ok=True)  # damaged: nobody should read it, whoever has it open
         aside.unlink(missing_ok=True)  # of a killed process
         for is_last in (False, True):
             sink = self._reserve(shard, aside, ahead)
