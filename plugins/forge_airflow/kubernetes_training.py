@@ -11,6 +11,7 @@ stands in ``conf/training_pod.yaml``, a pod template whose first container is ou
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import time
@@ -21,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from forge.config import LauncherSettings, checkout
-from forge.schema import content_hash
 from forge_airflow.links import TensorBoardLink
 from forge_airflow.operators import (
     RETRY_POLICY,
@@ -149,9 +149,9 @@ class KubernetesTrainingOperator(KubernetesJobOperator):
             result_mark=f"result-{secrets.token_hex(16)} ",
             checkpoint_seconds=CHECKPOINT_SECONDS,
         )
-        self.name = f"forge-{self.task_id.replace('_', '-')[:30]}-{content_hash(request.job_key)[:16]}"
+        self.name = f"forge-{self.task_id.replace('_', '-')[:30]}-{_short_hash(request.job_key)}"
         self.env_vars = {**variables, REQUEST_VARIABLE: request.to_json()}
-        same = content_hash(self.image, " ".join(request.command), str(sorted(variables.items())))
+        same = _short_hash(repr((self.image, request.command, sorted(variables.items()))))
         self.annotations = {SAME_REQUEST: same, RESULT_MARK: request.result_mark}
         given, self.arguments = self.arguments, []  # the request holds them
         try:
@@ -263,6 +263,10 @@ class KubernetesTrainingOperator(KubernetesJobOperator):
             if error.status == 404:
                 return None
             raise
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def container_state(pod: models.V1Pod) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -63,6 +64,7 @@ for path in sorted(Path(sys.argv[1]).glob("*.py")):
                     "doc": task.doc_md, "retries": task.retries, "pool": task.pool,
                     "downstream": sorted(task.downstream_task_ids), "policy": type(task.retry_policy).__name__,
                     "outlets": [outlet.name for outlet in task.outlets], "arguments": getattr(task, "arguments", None),
+                    "operator": type(task).__name__, "links": [link.name for link in task.operator_extra_links],
                 }
                 for task in dag.tasks
             },
@@ -72,7 +74,7 @@ print("RESULT" + json.dumps(found, default=str))
 """
 
 
-def parse(home: Path, seed: str = "0", profile: str = "demo") -> dict[str, Any]:
+def parse(home: Path, seed: str = "0", profile: str = "demo", path: str = "", **variables: str) -> dict[str, Any]:
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "FORGE_"))},
         "AIRFLOW_HOME": str(home),
@@ -81,7 +83,8 @@ def parse(home: Path, seed: str = "0", profile: str = "demo") -> dict[str, Any]:
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "FORGE_PROFILE": profile,
         "PYTHONHASHSEED": seed,
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "plugins")]),
+        **variables,
+        "PYTHONPATH": os.pathsep.join([*filter(None, [path]), str(ROOT), str(ROOT / "plugins")]),
     }
     done = subprocess.run(
         [sys.executable, "-c", PARSE, str(ROOT / "dags"), ",".join(HEAVY)],
@@ -176,15 +179,44 @@ def test_no_nightly_run_trains_the_classifier(parsed: dict[str, Any]) -> None:
     assert dags["train_classifier"]["schedule"] == "PartitionedAtRuntime"
 
 
-def test_training_waits_for_approval_where_the_profile_says_so(parsed: dict[str, Any], tmp_path: Path) -> None:
-    assert "approve" not in parsed["dags"]["train_model"]["tasks"]
-    dag = parse(tmp_path, profile="cluster")["dags"]["train_model"]
-    assert dag["schedule"] == "PartitionedAssetTimetable"
-    assert dag["tasks"]["choose_release"]["downstream"][:1] == ["approve"]
-    spending = {name for name, task in dag["tasks"].items() if task["arguments"]}
-    reached: set[str] = set()
-    pending = ["approve"]
-    while pending:
-        reached |= (new := set(dag["tasks"][pending.pop()]["downstream"]) - reached)
-        pending += new
-    assert spending <= reached, "nothing is spent before the approval"
+def test_training_is_estimated_and_waits_for_approval_where_the_profile_says_so(
+    parsed: dict[str, Any], tmp_path: Path
+) -> None:
+    spending = ["evaluate_base", "pretrain_i", "pretrain_ii", "finetune", "evaluate"]
+    for order, found in (
+        (["choose_release", "estimate", *spending], parsed),
+        (["choose_release", "estimate", "approve", *spending], parse(tmp_path, profile="cluster")),
+    ):
+        dag = found["dags"]["train_model"]
+        assert dag["schedule"] == "PartitionedAssetTimetable"
+        assert list(dag["tasks"]) == order
+        # The release reaches every command; beside that, one follows the other: nothing is spent before the approval.
+        for name, following in itertools.pairwise(order):
+            assert following in dag["tasks"][name]["downstream"]
+        assert all(dag["tasks"][name]["retries"] >= 8 for name in spending), "a machine may be taken away often"
+        assert all(task["links"] == ["TensorBoard"] for name, task in dag["tasks"].items() if name in spending)
+
+
+@pytest.mark.parametrize(
+    ("kind", "operator"), [("ssh", "SshTrainingOperator"), ("kubernetes", "KubernetesTrainingOperator")]
+)
+def test_the_launcher_of_the_settings_is_used(tmp_path: Path, kind: str, operator: str) -> None:
+    image = "registry.invalid/forge:1"
+    found = parse(tmp_path, FORGE__TRAINING__LAUNCHER__KIND=kind, FORGE__TRAINING__LAUNCHER__IMAGE=image)
+    assert found["errors"] == {}
+    assert found["heavy"] == []
+    tasks = found["dags"]["train_model"]["tasks"]
+    assert {task["operator"] for name, task in tasks.items() if name != "choose_release"} == {operator}
+    assert {task["policy"] for name, task in tasks.items() if name != "choose_release"} == {"ExceptionRetryPolicy"}
+
+
+def test_a_launcher_whose_provider_is_missing_names_the_extra(tmp_path: Path) -> None:
+    for name, kind in (("paramiko", "ssh"), ("kubernetes", "kubernetes")):
+        # A package that cannot be imported, before the installed one on the path.
+        (tmp_path / kind / name).mkdir(parents=True)
+        (tmp_path / kind / name / "__init__.py").write_text("raise ImportError('not installed')")
+        found = parse(tmp_path, path=str(tmp_path / kind), FORGE__TRAINING__LAUNCHER__KIND=kind)
+        (error,) = found["errors"].values()
+        assert f"training.launcher.kind: {kind} needs" in error
+        assert "extra `remote`" in error
+        assert set(found["dags"]) == {"corpus_refresh", "train_classifier"}

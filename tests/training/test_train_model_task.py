@@ -1,0 +1,131 @@
+"""The training task of the DAG, for real: its command is asked to stop in the middle, and its next try goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import tempfile
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="forge-airflow-tests-"))
+
+from airflow.sdk import RetryAction
+
+from forge.config import load_settings
+from forge.lake import Lake
+from forge.release import Release, corpus_files, release_id_of
+from forge.schema import table_of
+from forge_airflow.links import TensorBoardLink
+from forge_airflow.operators import RETRY_POLICY, TemporarilyUnavailableError
+from forge_airflow.process import ProcessIdentity, is_alive, send_signal
+from forge_airflow.training_tasks import training_task
+
+pytestmark = pytest.mark.airflow
+NIGHT = "2026-11-21"
+
+
+@pytest.fixture
+def release_id(tmp_path: Path, small_release: Any, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A lake with one release, and the environment in which commands use it and a tiny model."""
+    lake = Lake(str(tmp_path / "lake"))
+    rows = pa.concat_tables([pq.read_table(file.path) for file in small_release.files]).sort_by("doc_id")
+    commit = lake.write("corpus", rows, NIGHT, "test")
+    files = corpus_files(lake, commit.version, NIGHT)
+    recipe = dict(small_release.recipe)
+    release = Release(
+        release_id_of(files, recipe), None, "2026-11-21T00:00:00Z", NIGHT, "test", {"corpus": commit.version}, files,
+        recipe, "", "", (), {},
+    )  # fmt: skip
+    lake.write("releases", table_of("releases", [release.row()]), NIGHT, "test")
+    stage = {"tokens": 100 * 128, "learning_rate": 1e-3, "sequence_tokens": 64, "batch_tokens": 128}
+    monkeypatch.setenv("FORGE__HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("FORGE__LAKE__ROOT", str(tmp_path / "lake"))
+    monkeypatch.setenv("FORGE__TRAINING__BASE_MODEL", str(tiny_model))
+    monkeypatch.setenv("FORGE__TRAINING__PRECISION", "fp32")
+    monkeypatch.setenv("FORGE__TRAINING__CHECKPOINT_EVERY_STEPS", "1000")
+    monkeypatch.setenv("FORGE__TRAINING__STAGES", json.dumps({"I": stage, "II": stage, "III": stage}))
+    monkeypatch.setenv("FORGE_TENSORBOARD", "http://127.0.0.1:6006")
+    return release.release_id
+
+
+class Store(dict[str, Any]):
+    def set(self, key: str, value: Any) -> None:
+        self[key] = value
+
+
+def context() -> Any:
+    pushed: dict[str, Any] = {}
+    instance = SimpleNamespace(
+        dag_id="train_model",
+        task_id="pretrain_i",
+        map_index=-1,
+        pushed=pushed,
+        xcom_push=lambda key, value: pushed.update({key: value}),
+    )
+    return {
+        "dag_run": SimpleNamespace(partition_key=NIGHT),
+        "params": {"partition_key": None, "profile": None, "disabled_sources": []},
+        "run_id": "manual__1",
+        "ti": instance,
+        "task_state_store": Store(),
+    }
+
+
+def steps_of(home: Path) -> list[int]:
+    lines = [line for path in home.glob("runs/*/metrics.jsonl") for line in path.read_text().splitlines()]
+    entries = [json.loads(line) for line in lines if line.endswith("}")]
+    return [entry["step"] for entry in entries if "event" not in entry]
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)], ids=["one process", "two ranks"])
+def test_a_task_that_is_stopped_is_tried_again_and_goes_on_to_the_end(
+    release_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int
+) -> None:
+    monkeypatch.setenv("FORGE__TRAINING__LAUNCHER__PROCESSES", str(processes))
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")  # accelerate makes ranks of a CPU only when it is told to
+    home = tmp_path / "home"
+    settings = load_settings("demo")
+
+    def task() -> Any:
+        return training_task(settings, "pretrain_i", "pretrain", release_id, ["--stage", "I"], doc_md="")
+
+    given = context()
+
+    def stop() -> None:
+        deadline = time.monotonic() + 120
+        while len(steps_of(home)) < 4 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        record = given["task_state_store"]["process"]
+        send_signal(ProcessIdentity(record["pid"], record["start_ticks"]), signal.SIGTERM)
+
+    threading.Thread(target=stop, daemon=True).start()
+    with pytest.raises(TemporarilyUnavailableError, match="exit code 75") as caught:
+        task().execute(given)
+    assert RETRY_POLICY.evaluate(caught.value, 1, 8).action is RetryAction.RETRY
+    record = given["task_state_store"]["process"]
+    assert not is_alive(ProcessIdentity(record["pid"], record["start_ticks"]))
+    stopped_at = steps_of(home)[-1]
+    assert 4 <= stopped_at < 100
+
+    task().execute(given)
+    steps = steps_of(home)
+    assert steps == list(range(1, len(steps) + 1)), "no step is missing and none is done twice"
+    assert len(steps) > stopped_at
+    (run,) = (home / "runs").glob("*/run.json")
+    assert "I" in json.loads(run.read_text())["stages"]
+    link = given["ti"].pushed[TensorBoardLink.key]
+    assert link == f"http://127.0.0.1:6006/?runFilter={run.parent.name}#timeseries"
+    said = [json.loads(line)["message"] for line in (home / "progress" / f"{NIGHT}.jsonl").read_text().splitlines()]
+    assert f"run {run.parent.name} release {release_id}" in said
+
+    task().execute(given)
+    assert steps_of(home) == steps, "a finished stage is not trained again"
