@@ -49,8 +49,9 @@ def linear_cross_entropy(
     dtype = product_type(
         device, torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
     )
+    backward = torch.is_grad_enabled()  # a Function's own forward pass cannot tell
     with torch.autocast(device, enabled=False):
-        total, nats = _LinearCrossEntropy.apply(hidden, weight, bias, targets, dtype, rows, compiled)
+        total, nats = _LinearCrossEntropy.apply(hidden, weight, bias, targets, dtype, rows, compiled, backward)
     return total, nats
 
 
@@ -65,8 +66,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         dtype: torch.dtype,
         chunk_rows: int,
         compiled: bool,
+        backward: bool,
     ) -> tuple[Tensor, Tensor]:
-        for_hidden, for_weight, for_bias = context.needs_input_grad[:3]
+        for_hidden, for_weight, for_bias = (backward and needed for needed in context.needs_input_grad[:3])
         precise = torch.promote_types(dtype, torch.float32)
         used_weight, used_hidden = weight.to(dtype), hidden.to(dtype)
         of_hidden = torch.empty_like(hidden) if for_hidden else None
@@ -107,7 +109,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             None if of_hidden is None else of_hidden.mul_(gradient),
             None if of_weight is None else of_weight.mul_(gradient).to(context.types[0]),
             None if of_bias is None else of_bias.mul_(gradient).to(context.types[1]),
-            *[None] * 4,
+            *[None] * 5,
         )
 
 
