@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import signal
 import subprocess
 import sys
@@ -143,6 +144,25 @@ def test_what_was_corrupt_only_once_is_no_error(make, store) -> None:
 
     assert make(open_file=open_file).get(shard).read_bytes() == (store.folder / "a").read_bytes()
     assert store.opened == {"bad": 1, "a": 1}
+
+
+def test_failures_between_which_something_arrived_go_on_where_they_stopped(make, store) -> None:
+    shard = store.put("a", 20 * BLOCK)
+    read: list[int] = []
+
+    class Cut(io.FileIO):
+        def read(self, size: int = -1) -> bytes:
+            if self.tell() in read:  # a block that an earlier connection has given already
+                raise AssertionError("read again")
+            if len(read) % 3 == 2:
+                read.append(-1)
+                raise ConnectionResetError
+            read.append(self.tell())
+            return super().read(size)
+
+    cache = make(open_file=lambda path: Cut(store.folder / path), max_bytes=30 * BLOCK)
+    assert sha256_of(cache.get(shard)) == shard.sha256
+    assert read.count(-1) == 9 > shard_module._TRIES
 
 
 @pytest.mark.parametrize("sha256", ["", "../" + "a" * 61, "A" * 64])
