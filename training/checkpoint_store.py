@@ -111,10 +111,8 @@ class CheckpointStore:
 
     def prune(self, prefix: str, keep: int) -> None:
         """In the background, after what was queued before: remove all but the ``keep`` newest complete checkpoints of a
-        prefix, and older incomplete ones."""
-        if keep < 1:
-            raise ValueError(f"keep is {keep}: the newest complete checkpoint always stays")
-        self._enqueue(_Task(prefix, partial(self._prune, prefix, keep)))
+        prefix, and older incomplete ones. The newest complete one always stays, also with ``keep`` 0."""
+        self._enqueue(_Task(prefix, partial(self._prune, prefix, max(1, keep))))
 
     def problems(self) -> list[str]:
         """What was given up, or was late for :meth:`drain`: one line each."""
