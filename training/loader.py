@@ -284,13 +284,15 @@ def _mark_targets(
 
 
 def _position_ids(cu_seqlens: NDArray[np.int32], length: int) -> NDArray[np.int64]:
-    starts = np.zeros((len(cu_seqlens), length + 1), dtype=np.int64)
+    starts = np.zeros((len(cu_seqlens), length + 1), dtype=np.int32)  # narrow: memory is what this waits for
     np.put_along_axis(starts, cu_seqlens.astype(np.int64), cu_seqlens, axis=1)
-    return np.arange(length) - np.maximum.accumulate(starts[:, :length], axis=1)
+    np.maximum.accumulate(starts, axis=1, out=starts)
+    return np.subtract(np.arange(length, dtype=np.int32), starts[:, :length], dtype=np.int64)
 
 
 def _labels(input_ids: NDArray[np.int64], is_target: NDArray[np.int8]) -> NDArray[np.int64]:
-    chosen = np.cumsum(is_target[:-1], dtype=np.int8).reshape(input_ids.shape).astype(np.bool_)
+    np.cumsum(is_target, dtype=np.int8, out=is_target)
+    chosen = is_target[:-1].view(np.bool_).reshape(input_ids.shape)
     labels = np.full(input_ids.shape, NO_TARGET, dtype=np.int64)
     np.copyto(labels[:, :-1], input_ids[:, 1:], where=chosen[:, :-1])
     return labels

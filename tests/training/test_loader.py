@@ -132,9 +132,10 @@ def test_no_sequence_comes_twice_before_all_came_once_and_one_shard_is_hot(data_
         assert changes == len(set(shards)) - 1, name
 
 
-def test_epochs_are_complete_and_differ(data_of, training_settings):
+@pytest.mark.parametrize("shard_bytes", [SHARD_BYTES, 10**6])
+def test_epochs_are_complete_and_differ(data_of, training_settings, shard_bytes):
     stage = training_settings.stages["I"].model_copy(update={"tokens": 10**9, "kind_shares": {"api_doc": 1.0}})
-    data = data_of(stages={"I": stage}, name="epochs")
+    data = data_of(stages={"I": stage}, name="epochs", shard_bytes=shard_bytes)
     loader = StageLoader(data, batch_tokens=64, seed=1)
     (stratum,) = data.plan["strata"].values()
     assert stratum["epochs"] == 4.0

@@ -257,6 +257,16 @@ def test_a_stage_takes_what_it_needs_and_leaves_the_rest(tmp_path, data_of, trai
     assert entry["documents_not_needed"] > 200
 
 
+@pytest.mark.parametrize("factor", [0.02, 50])
+def test_wrong_reference_counts_never_leave_a_stage_short(tmp_path, data_of, training_settings, factor):
+    rows = [corpus_row("text", words(number, 40) + f" {number}", stages=["I"]) for number in range(200)]
+    rows = [row | {"tokens": max(1, int(row["tokens"] * factor))} for row in rows]
+    stage = training_settings.stages["I"].model_copy(update={"tokens": 1600})
+    plan = data_of(release=ReleaseMaker(tmp_path)(rows, files=1), stages={"I": stage}).plan
+    assert plan["draws"] == plan["draws_wanted"] == 28
+    assert plan["strata"]["text"]["epochs"] <= 4.0 if factor < 1 else plan["strata"]["text"]["epochs"] <= 1.0
+
+
 # --- files --------------------------------------------------------------------------------------------------------
 
 
