@@ -11,6 +11,8 @@ from forge.config import ConfigurationError, Settings, load_settings
 from forge.lake import Lake
 from forge.release import NoRelease, release_of
 from training.checkpoint import BadCheckpoint, CheckpointNotWritten
+from training.checkpoint_store import StoreError
+from training.corpus_input import NotTheRelease
 from training.process import EXIT_STOPPED, StopRequest, die_with_parent
 from training.run import NotFinite, Run, RunInUse, StageMissing, Stopped, open_run
 from training.shard_cache import ShardError
@@ -19,7 +21,16 @@ from training.stage_data import NoTrainingData
 
 EXIT_REFUSED = 3
 EXIT_CONFIGURATION = 78
-REFUSALS = (NoRelease, ShardError, NoTrainingData, StageMissing, BadCheckpoint, CheckpointNotWritten)
+REFUSALS = (
+    NoRelease,
+    NotTheRelease,
+    ShardError,
+    NoTrainingData,
+    StageMissing,
+    BadCheckpoint,
+    CheckpointNotWritten,
+    StoreError,
+)
 
 
 def parser_of(description: str) -> argparse.ArgumentParser:
@@ -52,11 +63,12 @@ def train_command(arguments: argparse.Namespace, stage: str) -> int:
         if int(os.environ.get("RANK", "0")) == 0:
             _say(f"run {run.run_id} release {run.release.release_id}")
         from training.attention import AttentionError  # late: torch takes seconds to import
+        from training.model_loss import LossError
         from training.stage import train_stage
 
         try:
             result = train_stage(run, stage, stop=stop, say=_say)
-        except AttentionError as reason:
+        except (AttentionError, LossError) as reason:
             raise ConfigurationError(str(reason)) from None
     except (Stopped, RunInUse) as reason:
         _say(str(reason))

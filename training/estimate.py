@@ -25,7 +25,7 @@ from forge.config import ConfigurationError, Settings, StageSettings, load_setti
 from forge.lake import Lake
 from forge.release import release_of
 from training.command import EXIT_CONFIGURATION, REFUSALS, parser_of
-from training.corpus_input import NotTheRelease, OpenFile, Release, Selection, Survey, survey_of
+from training.corpus_input import OpenFile, Release, Selection, Survey, survey_of
 from training.files import write_atomically
 from training.model_card import table
 from training.process import die_with_parent
@@ -279,7 +279,7 @@ def main(given: Sequence[str] | None = None) -> int:
     except ConfigurationError as reason:
         print(reason, file=sys.stderr, flush=True)
         return EXIT_CONFIGURATION
-    except (*REFUSALS, NotTheRelease) as reason:
+    except REFUSALS as reason:
         print(reason, file=sys.stderr, flush=True)
         return 1
     found["markdown"] = markdown_of(found)

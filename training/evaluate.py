@@ -29,6 +29,7 @@ from training.evaluation.scoring import ScoredText
 from training.files import write_atomically
 from training.process import die_with_parent
 from training.run import CHECKPOINTS, Run, StageMissing
+from training.run_card import write_run_card
 
 EVALUATION_VERSION = "1"
 Say = Callable[[str], None]
@@ -215,6 +216,7 @@ def main(given: Sequence[str] | None = None) -> int:
         for checkpoint in arguments.checkpoint or ("base", "III"):
             results.append(evaluate_checkpoint(run, settings, checkpoint, _say))
             write_evaluations(Lake.of(settings), results[-1])
+            write_run_card(run)
     except REFUSALS as reason:
         print(reason, file=sys.stderr, flush=True)
         return 1

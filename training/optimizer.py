@@ -24,7 +24,7 @@ def adamw(model: nn.Module, weight_decay: float) -> torch.optim.AdamW:
 
 def moments(model: nn.Module, optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
     """``exp_avg.<parameter>`` and ``exp_avg_sq.<parameter>``; zeros before the first step. DTensors stay DTensors."""
-    found = {}
+    found: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():
         state = optimizer.state[parameter]
         if not state:

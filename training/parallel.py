@@ -49,7 +49,7 @@ def distribute(model: PackedLoss, accelerator: Accelerator, training: TrainingSe
     Raises :class:`forge.config.ConfigurationError` when the model cannot be split as the settings ask.
     """
     if training.sharding == "replicated":
-        return accelerator.prepare(model)  # type: ignore[no-any-return]
+        return accelerator.prepare(model)
     if not torch.distributed.is_initialized():
         raise ConfigurationError("training.sharding: fsdp needs ranks: start under torchrun (training.launcher)")
     tensor = training.tensor_parallel

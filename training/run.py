@@ -5,6 +5,7 @@
     run.json                      release_id, base model, settings; per finished stage steps, tokens, losses, data plan
     metrics.jsonl                 one JSON object per step
     tensorboard/<stage>/          the same as TensorBoard events
+    survey.npz                    how many documents and tokens of each kind the release's files hold
     packed-<stage>/               the stage's sequences (table `packed`) in shards, and plan.json
     seen-<stage>.parquet          doc_id, tokens, first_step: what the stage trained on up to its newest checkpoint
     checkpoints/<stage>-<step>/   for resuming; pruned
@@ -140,11 +141,11 @@ class Run:
             self.folder / "run.json", orjson.dumps(summary, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2)
         )
 
-    def write_seen(self, stage: str, seen: pa.Table) -> None:
-        """Replace ``seen-<stage>.parquet``."""
+    def write_seen(self, stage: str, seen: pa.Table, step: int) -> None:
+        """Replace ``seen-<stage>.parquet``: what the stage saw up to ``step``, which its metadata names."""
         path = self.folder / f"seen-{stage}.parquet"
         aside = path.with_name(f".{path.name}.aside")
-        pq.write_table(seen, aside, compression="zstd")
+        pq.write_table(seen.replace_schema_metadata({"step": str(step)}), aside, compression="zstd")
         aside.replace(path)
 
 

@@ -41,7 +41,8 @@ def train_stage(
     Every rank calls this. Raises :class:`Stopped`, :class:`NotFinite`, :class:`training.run.RunInUse`,
     :class:`training.run.StageMissing`, :class:`training.spikes.TooManySpikes`,
     :class:`training.checkpoint.CheckpointNotWritten`, :class:`training.stage_data.NoTrainingData`,
-    :class:`training.shard_cache.ShardError`, :class:`training.attention.AttentionError`.
+    :class:`training.shard_cache.ShardError`, :class:`training.attention.AttentionError`,
+    :class:`training.model_loss.LossError`, :class:`training.checkpoint_store.StoreError`.
     """
     accelerator = Accelerator(
         cpu=cpu,
@@ -96,7 +97,11 @@ def _heartbeat_of(run: Run) -> Heartbeat:
 
 
 def _fetch(store: CheckpointStore, run: Run, stage: str, say: Callable[[str], None]) -> None:
-    """Take from the store what this machine lacks: models up to this stage's, and a newer checkpoint of the stage."""
+    """Take from the store what this machine lacks: models up to this stage's, and a newer checkpoint of the stage; give
+    it the checkpoint whose copying an end of the process cut off.
+
+    Raises :class:`training.checkpoint_store.StoreError`, :class:`training.checkpoint.BadCheckpoint`.
+    """
     for name in CHECKPOINTS[1 : CHECKPOINTS.index(stage) + 1]:
         if not run.is_finished(name) and f"models/stage-{name}" in store.names("models/"):
             say(f"stage {name}: its model comes from {run.training.checkpoint_store}")
@@ -108,3 +113,5 @@ def _fetch(store: CheckpointStore, run: Run, stage: str, say: Callable[[str], No
     if there and (found is None or int(there[-1].rpartition("-")[2]) > int(found.state["step"])):
         say(f"stage {stage}: {there[-1]} comes from {run.training.checkpoint_store}")
         store.download(there[-1], run.folder / there[-1])
+    elif found is not None and f"checkpoints/{found.folder.name}" not in there:
+        store.upload(found.folder, f"checkpoints/{found.folder.name}")

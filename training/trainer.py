@@ -42,7 +42,7 @@ from training.heartbeat import Heartbeat
 from training.loader import Batch, StageLoader
 from training.loss_probe import LossProbe
 from training.metrics import MetricsFile, Progress, memory_gb
-from training.model_loss import PackedLoss
+from training.model_loss import IGNORED, PackedLoss, verify_loss
 from training.optimizer import adamw
 from training.parallel import clip_gradients, data_rank, distribute, packed_loss_of, whole_model, without_gradient_sync
 from training.process import StopRequest
@@ -86,6 +86,7 @@ class Trainer:
         language_model.to(accelerator.device)
         dtype = torch.bfloat16 if run.training.precision == "bf16" else torch.float32
         self.attention = choose_attention(language_model, run.training.attention, accelerator.device, say, dtype)
+        verify_loss(language_model, accelerator.device)
         if run.training.activation_checkpointing:
             language_model.gradient_checkpointing_enable({"use_reentrant": False})
         packed_loss = PackedLoss(language_model)
@@ -241,7 +242,8 @@ class Trainer:
         if self.accelerator.is_main_process:
             seconds = time.monotonic() - started
             waited, self.waited_seconds = self.loader.wait_seconds - self.waited_seconds, self.loader.wait_seconds
-            flops = training_flops(self.packed_loss.model.config, batch.cu_seqlens) * self.loader.world_size
+            own_targets = int((batch.labels != IGNORED).sum())
+            flops = training_flops(self.packed_loss.model.config, batch.cu_seqlens, own_targets)
             self._report(
                 {
                     "step": batch.step,
@@ -276,12 +278,13 @@ class Trainer:
                     _to_device(part.position_ids, device),
                     labels,
                     _to_device(part.cu_seqlens, device),
+                    _to_device(np.flatnonzero(part.labels.reshape(-1) != IGNORED), device),
                 )
                 # Gradients are averaged over the ranks: times their number, over the targets of the whole batch
                 self.accelerator.backward(total * data_ranks / max(target_tokens, 1))
             kinds = torch.tensor([KINDS.index(kind) for kind in part.kinds], device=device)
             sums[0].index_add_(0, kinds, losses.detach().double())
-            sums[1].index_add_(0, kinds, (labels != -100).sum(dim=1).double())
+            sums[1].index_add_(0, kinds, (labels != IGNORED).sum(dim=1).double())
             self.heartbeat.beat(self.stage, batch.step, number)
         return sums
 
@@ -302,9 +305,11 @@ class Trainer:
         return hashlib.blake2b(in_order.tobytes(), digest_size=16).hexdigest()
 
     def _mfu(self, flops_per_second: float) -> float | None:
+        """Of the work that one part of the batch needs per second, for all parts, against the peak of all devices."""
         if self.peak_tflops is None:
             return None
-        return flops_per_second / (self.peak_tflops * 1e12 * self.loader.world_size)
+        peak: float = self.peak_tflops * 1e12 * self.accelerator.num_processes
+        return flops_per_second * self.loader.world_size / peak
 
     def _report(self, entry: Mapping[str, Any]) -> None:
         self.metrics.append(entry)
@@ -372,7 +377,7 @@ class Trainer:
         folder = parent / f"{prefix}{step:06d}"
         rank = self.accelerator.process_index
         if self.accelerator.is_main_process:
-            self.run.write_seen(self.stage, self.loader.seen(step))
+            self.run.write_seen(self.stage, self.loader.seen(step), step)
         write_checkpoint(
             folder,
             self._state(step),
@@ -397,7 +402,7 @@ class Trainer:
         )
         facts: dict[str, Any] = {}
         if self.accelerator.is_main_process:
-            self.run.write_seen(self.stage, self.loader.seen(steps))
+            self.run.write_seen(self.stage, self.loader.seen(steps), steps)
             entries = self.metrics.steps_of(self.stage)
             facts = stage_facts(self._state(steps), entries, self.peak_tflops, self.loader.data.plan)
             self.run.record_stage(self.stage, facts)
@@ -444,4 +449,4 @@ def _by_kind(totals: Tensor) -> dict[str, float]:
 
 
 def _device_name(accelerator: Accelerator) -> str:
-    return torch.cuda.get_device_name() if accelerator.device.type == "cuda" else accelerator.device.type
+    return str(torch.cuda.get_device_name() if accelerator.device.type == "cuda" else accelerator.device.type)

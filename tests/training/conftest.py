@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def training_settings(tiny_model: Path) -> TrainingSettings:
     stage = StageSettings(tokens=6 * 256, learning_rate=1e-3, sequence_tokens=64, batch_tokens=256)
     return TrainingSettings(
@@ -145,17 +146,22 @@ def training_settings(tiny_model: Path) -> TrainingSettings:
     )
 
 
-@pytest.fixture
-def make_run(tmp_path: Path, small_release: SmallRelease, training_settings: TrainingSettings):
-    """A function that opens a run of the small release below a folder of its own."""
+@pytest.fixture(scope="session")
+def run_maker(small_release: SmallRelease, training_settings: TrainingSettings):
+    """A function of a folder: what it returns opens runs of the small release, each below a folder of its own."""
     from forge.config import load_settings
     from training.run import open_run
 
-    def make(name: str = "home", **changes: Any):
+    def make(folder: Path, name: str = "home", **changes: Any):
         settings = load_settings("demo").model_copy(
-            update={"home": str(tmp_path / name), "training": training_settings.model_copy(update=changes)}
+            update={"home": str(folder / name), "training": training_settings.model_copy(update=changes)}
         )
         assert base_model_of(settings).origin == "folder"
         return open_run(settings, small_release, open_file)
 
-    return make
+    return lambda folder: partial(make, folder)
+
+
+@pytest.fixture
+def make_run(tmp_path: Path, run_maker):
+    return run_maker(tmp_path)

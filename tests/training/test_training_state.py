@@ -62,5 +62,7 @@ def test_a_folder_that_cannot_be_written_is_an_os_error(tmp_path):
 
 def test_norms_and_biases_do_not_decay():
     optimizer = adamw(model_of(0), 0.1)
-    decays = {group["weight_decay"]: [parameter.dim() for parameter in group["params"]] for group in optimizer.param_groups}
+    decays = {
+        group["weight_decay"]: [parameter.dim() for parameter in group["params"]] for group in optimizer.param_groups
+    }
     assert decays == {0.1: [2, 2], 0.0: [1, 1, 1, 1]}
