@@ -45,7 +45,7 @@ def training_flops(config: Any, cu_seqlens: NDArray[np.int32], target_tokens: in
     + 1): starts of the pieces and the end, padded with the end. ``target_tokens``: that many go through the head, None:
     all. Sliding windows are not taken off, and of a mixture of experts all experts count: an upper bound for both.
     """
-    body, head = _matrix_parameters(type(config), config.to_json_string())
+    body, head = _matrix_parameters(config.__class__, config.to_json_string())
     offsets = cu_seqlens.astype(np.int64)
     lengths = offsets[..., 1:] - offsets[..., :-1]
     tokens = int(lengths.sum())
