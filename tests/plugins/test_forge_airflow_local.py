@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -75,6 +76,7 @@ DRIVER = """
 import os, sys, time
 from datetime import UTC, datetime
 from pathlib import Path
+import httpx
 from forge_airflow.process import identity_of
 from forge.config import load_settings
 from forge_airflow.supervisor import running_instance, stop_with_callers
@@ -104,6 +106,16 @@ with running_instance(settings, print, Path(dags)) as running:
             break
         time.sleep(0.5)
     print("CONSUMER", [run["state"] for run in consumers], flush=True)
+
+    board = running.tensorboard_url
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            answer = httpx.get(board + "/data/environment", trust_env=False).json()
+            break
+        except httpx.TransportError:
+            time.sleep(0.5)
+    print("TENSORBOARD", board, answer["data_location"], flush=True)
 
     rest.unpause("victim")
     run_id = rest.trigger("victim", night)
@@ -188,6 +200,7 @@ def test_a_killed_instance_leaves_nothing_and_its_run_is_taken_up(home: Path) ->
     assert "PRODUCER success" in text
     assert "CONSUMER ['success']" in text, "the asset event started the consumer, once, for the same night"
     assert [line.split()[0] for line in journal.read_text().splitlines()] == ["start", "start", "done", "start"]
+    assert re.search(rf"TENSORBOARD http://127\.0\.0\.1:\d+ {home}/runs\n", text)
     assert "VICTIM [None, None] failed" in text, "a task that is marked failed takes its command with it"
     assert instance_processes(home) == set(), "a clean stop leaves nothing either"
     result = home / "airflow" / "results" / "producer" / NIGHT / "work.json"
