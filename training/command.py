@@ -19,18 +19,20 @@ from training.shard_cache import ShardError
 from training.spikes import TooManySpikes
 from training.stage_data import NoTrainingData
 
+EXIT_FAILED = 1
 EXIT_REFUSED = 3
 EXIT_CONFIGURATION = 78
-REFUSALS = (
-    NoRelease,
-    NotTheRelease,
-    ShardError,
-    NoTrainingData,
-    StageMissing,
-    BadCheckpoint,
-    CheckpointNotWritten,
-    StoreError,
-)
+
+_ASKED_WRONGLY = (ConfigurationError, NoRelease, NoTrainingData, StageMissing)
+_FAILED = (NotTheRelease, ShardError, BadCheckpoint, CheckpointNotWritten, StoreError)
+REFUSALS = (*_ASKED_WRONGLY, *_FAILED)
+"""What a command says in one line, without a traceback."""
+
+
+def refuse(reason: Exception) -> int:
+    """Say why, on stderr; the exit code: 78 where another try gives the same, 1 where it may not."""
+    print(reason, file=sys.stderr, flush=True)
+    return EXIT_CONFIGURATION if isinstance(reason, _ASKED_WRONGLY) else EXIT_FAILED
 
 
 def parser_of(description: str) -> argparse.ArgumentParser:
@@ -52,8 +54,9 @@ def run_of(settings: Settings, release_id: str) -> Run:
 def train_command(arguments: argparse.Namespace, stage: str) -> int:
     """Train one stage and print what came of it; under torchrun on every rank.
 
-    Exit codes: 0 done; 1 cannot, try again; 3 the losses are not to be trained on (not finite, too many spikes); 75
-    stopped on request or busy, start again to go on; 78 the configuration is wrong.
+    Exit codes: 0 done; 1 failed, try again; 3 the losses are not to be trained on (not finite, too many spikes); 75
+    stopped on request or busy, start again to go on; 78 what was asked for cannot be had: configuration,
+    release, stage.
     """
     die_with_parent()
     stop = StopRequest().listen()
@@ -74,14 +77,10 @@ def train_command(arguments: argparse.Namespace, stage: str) -> int:
         _say(str(reason))
         return EXIT_STOPPED
     except (NotFinite, TooManySpikes) as reason:
-        _complain(str(reason))
+        print(reason, file=sys.stderr, flush=True)
         return EXIT_REFUSED
-    except ConfigurationError as reason:
-        _complain(str(reason))
-        return EXIT_CONFIGURATION
     except REFUSALS as reason:
-        _complain(str(reason))
-        return 1
+        return refuse(reason)
     if int(os.environ.get("RANK", "0")) == 0:
         _say(f"stage {stage} model: {result.model_folder}")
     return 0
@@ -89,7 +88,3 @@ def train_command(arguments: argparse.Namespace, stage: str) -> int:
 
 def _say(line: str) -> None:
     print(line, flush=True)
-
-
-def _complain(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

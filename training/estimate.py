@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import shutil
 import struct
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from forge.artifacts import artifact_path
 from forge.config import ConfigurationError, Settings, StageSettings, load_settings
 from forge.lake import Lake
 from forge.release import release_of
-from training.command import EXIT_CONFIGURATION, REFUSALS, parser_of
+from training.command import REFUSALS, parser_of, refuse
 from training.corpus_input import OpenFile, Release, Selection, Survey, survey_of
 from training.files import write_atomically
 from training.model_card import table
@@ -276,12 +275,8 @@ def main(given: Sequence[str] | None = None) -> int:
         lake = Lake.of(settings)
         release = release_of(lake, arguments.release)
         found = estimate(settings, release, lake.filesystem("corpus").open_input_file)
-    except ConfigurationError as reason:
-        print(reason, file=sys.stderr, flush=True)
-        return EXIT_CONFIGURATION
     except REFUSALS as reason:
-        print(reason, file=sys.stderr, flush=True)
-        return 1
+        return refuse(reason)
     found["markdown"] = markdown_of(found)
     result = {name: found[name] for name in ("release_id", "tokens", "hours", "cost", "markdown")}
     if os.environ.get("FORGE_RESULT"):

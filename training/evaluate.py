@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import math
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from forge.schema import canonical_json, content_hash, table_of
 from training.base_model import load_model, load_tokenizer
 from training.chat import prompt_hash
 from training.checkpoint import BadCheckpoint, read_state
-from training.command import REFUSALS, parser_of, run_of
+from training.command import REFUSALS, parser_of, refuse, run_of
 from training.evaluation.bfcl import CATEGORIES, BfclItem, bfcl_items, sample
 from training.evaluation.scoring import ScoredText
 from training.files import write_atomically
@@ -212,14 +211,14 @@ def main(given: Sequence[str] | None = None) -> int:
     try:
         settings = load_settings(arguments.profile)
         run = run_of(settings, arguments.release)
+        _say(f"run {run.run_id} release {run.release.release_id}")
         results = []
         for checkpoint in arguments.checkpoint or ("base", "III"):
             results.append(evaluate_checkpoint(run, settings, checkpoint, _say))
             write_evaluations(Lake.of(settings), results[-1])
             write_run_card(run)
     except REFUSALS as reason:
-        print(reason, file=sys.stderr, flush=True)
-        return 1
+        return refuse(reason)
     for line in comparison_lines(results):
         _say(line)
     return 0

@@ -34,7 +34,10 @@ class DataRank:
 
 
 def data_rank(rank: int, ranks: int, training: TrainingSettings) -> DataRank:
-    """What rank ``rank`` of ``ranks`` reads. Raises :class:`forge.config.ConfigurationError` when the ranks do not fit the settings."""
+    """What rank ``rank`` of ``ranks`` reads.
+
+    Raises :class:`forge.config.ConfigurationError` when the ranks do not fit the settings.
+    """
     tensor = training.tensor_parallel
     if tensor > 1 and training.sharding != "fsdp":
         raise ConfigurationError("training.tensor_parallel needs training.sharding: fsdp")

@@ -31,7 +31,11 @@ def die_with_parent() -> None:
 
 
 class StopRequest:
-    """Becomes true when SIGTERM or SIGINT arrives. A second signal ends the process in the usual way."""
+    """Becomes true when SIGTERM or SIGINT arrives.
+
+    SIGTERM may come again (from a scheduler that repeats it, from the kernel when the parent ends) and stays one
+    request; a second SIGINT, from a person who does not want to wait, ends the process in the usual way.
+    """
 
     def __init__(self) -> None:
         self.requested = False
@@ -46,4 +50,5 @@ class StopRequest:
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self.requested = True
-        signal.signal(number, signal.SIG_DFL)
+        if number == signal.SIGINT:
+            signal.signal(number, signal.default_int_handler)

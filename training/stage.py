@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 
@@ -15,6 +16,7 @@ from training.checkpoint_store import CheckpointStore
 from training.heartbeat import Heartbeat
 from training.process import StopRequest
 from training.run import CHECKPOINTS, Run
+from training.run_card import write_run_card
 from training.trainer import DRAIN_SECONDS, Trainer
 
 
@@ -45,7 +47,7 @@ def train_stage(
     :class:`training.model_loss.LossError`, :class:`training.checkpoint_store.StoreError`.
     """
     accelerator = Accelerator(
-        cpu=cpu,
+        cpu=cpu or not torch.cuda.is_available(),  # else accelerate sees no ranks of torchrun on a machine without GPU
         mixed_precision="bf16" if run.training.precision == "bf16" else "no",
         log_with=list(run.training.trackers),
         project_dir=str(run.folder),
@@ -77,6 +79,8 @@ def _train(
         result = run.model_folder(stage)
         if run.is_finished(stage):
             say(f"stage {stage} is finished: {result}")
+            if accelerator.is_main_process:
+                write_run_card(run)  # an end of the process may have come between the model and its card
             return StageResult(stage, 0, result)
         trainer = Trainer(run, stage, accelerator, say, store, heartbeat or _heartbeat_of(run))
         try:

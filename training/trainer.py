@@ -193,6 +193,7 @@ class Trainer:
             if self._is_asked_to_stop(stop):
                 if batch.step - 1 > self.saved_step:
                     self.save(batch.step - 1)
+                self._leave_together()
                 raise Stopped(
                     f"stage {self.stage} stopped after step {batch.step - 1} of {self.loader.steps}; "
                     "start again to go on"
@@ -425,10 +426,13 @@ class Trainer:
             write_run_card(self.run)
             if self.store is not None:
                 self.store.upload(folder, f"models/{folder.name}")
-                self.store.drain(DRAIN_SECONDS)
-                if not self.store.problems():
-                    self.store.prune(f"checkpoints/{self.stage}-", 0)
             prune_checkpoints(self.run.folder / "checkpoints", f"{self.stage}-", keep=0)
+        self._leave_together()
+
+    def _leave_together(self) -> None:
+        """Wait for copies and for the other ranks: the end of the first one makes torchrun stop the others."""
+        if self.store is not None:
+            self.store.drain(DRAIN_SECONDS)
         self.accelerator.wait_for_everyone()
 
     def close(self) -> None:

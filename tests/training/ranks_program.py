@@ -20,7 +20,7 @@ from training.run import Run, Stopped, open_run
 from training.stage import train_stage
 
 sys.path.insert(0, str(Path(__file__).parent))
-from conftest import File, SmallRelease
+from conftest import File, SmallRelease, open_file
 
 
 class StopAfter(StopRequest):
@@ -66,7 +66,7 @@ def main(orders: list[dict[str, Any]]) -> None:
         GradientState._reset_state()
         release = SmallRelease(tuple(File(**file) for file in order["files"]))
         settings = Settings.model_validate(order["settings"])
-        run = open_run(settings, release, lambda path: Path(path).open("rb"), Path("/"))
+        run = open_run(settings, release, open_file)
         {"train": train, "describe_parameters": describe_parameters}[order["act"]](run, order["stop_after"])
 
 

@@ -91,7 +91,6 @@ def test_a_task_that_is_stopped_is_tried_again_and_goes_on_to_the_end(
     release_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int
 ) -> None:
     monkeypatch.setenv("FORGE__TRAINING__LAUNCHER__PROCESSES", str(processes))
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")  # accelerate makes ranks of a CPU only when it is told to
     home = tmp_path / "home"
     settings = load_settings("demo")
 
