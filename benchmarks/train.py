@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.bars import Bar, bar_lines
+from benchmarks.child import measured_in_a_child
 from benchmarks.machine import machine, versions
 
 if TYPE_CHECKING:
@@ -32,8 +33,13 @@ if TYPE_CHECKING:
     from training.run import Run
 
 SEQUENCE_TOKENS = 2_048
-PADDED_DOCUMENTS = 8
-"""Documents of one batch of the padded arm: a usual choice."""
+PADDED_DOCUMENTS = {"cpu": 4, "cuda": 8}
+"""Documents of one batch of the padded arm: a usual choice, as far as 24 GiB hold it on a CPU."""
+SECTIONS: Mapping[str, tuple[str, ...]] = {
+    "packed": ("bare", "bare_transformers", "trainer_packed"),
+    "padded": ("trainer_padded",),
+}
+"""Arms that stand beside ours in one process: all of them at once would need more memory than a small machine has."""
 LIMITS: Mapping[str, float] = {
     "ours / bare": 0.97,
     "ours / bare_transformers": 0.97,
@@ -185,7 +191,8 @@ def make_arms(run: Run, batch_sequences: int, micro: int, names: Sequence[str], 
             for text in dict.fromkeys(documents(1_000_000))
         ]
         ids = [ids[number * 7919 % len(ids)] for number in range(len(ids))]  # not in the order of the files
-        per_step = PADDED_DOCUMENTS * max(1, batch_sequences // 2)
+        padded = PADDED_DOCUMENTS[device.type]
+        per_step = padded * max(1, batch_sequences // 2)
         given = [0]
 
         def padded_tokens(steps: int) -> int:
@@ -201,7 +208,7 @@ def make_arms(run: Run, batch_sequences: int, micro: int, names: Sequence[str], 
             tokenizer.pad_token = tokenizer.eos_token
         found["trainer_padded"] = arms.transformers_trainer(
             "trainer_padded", load_model(run.base.folder).train(), endless,
-            DataCollatorForLanguageModeling(tokenizer, mlm=False), per_step, PADDED_DOCUMENTS, run, folder,
+            DataCollatorForLanguageModeling(tokenizer, mlm=False), per_step, padded, run, folder,
             padded_tokens, compile_model=False,
         )  # fmt: skip
     return {name: found[name] for name in ("ours", *names) if name in found}
@@ -258,8 +265,7 @@ def report(
         bars.append(Bar("tokens per second", rates["ours"], GPU_TOKENS_PER_SECOND, is_minimum=True))
         bars.append(Bar("share of time spent waiting for data", wait, MAX_GPU_DATA_WAIT_SHARE))
     return {
-        "machine": machine() | {"gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None},
-        "versions": versions(_PACKAGES),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "threads": torch.get_num_threads(),
         "precision": run.training.precision,
         "first_losses": dict(losses),
@@ -290,13 +296,38 @@ def profile(arm: Arm, steps: int) -> list[dict[str, Any]]:
     return [{"what": name[:120], "share": round(value / total, 4)} for name, value in most]
 
 
+def measure(section: str, chosen: argparse.Namespace) -> dict[str, Any]:
+    """One section, in this process."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    import torch
+
+    on_gpu = torch.cuda.is_available()
+    batch_sequences = chosen.batch_sequences or (128 if on_gpu else 1)
+    micro = chosen.micro_batch_sequences or (16 if on_gpu else 1)
+    precision = chosen.precision or ("bf16" if on_gpu else "fp32")
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        run = make_run(Path(folder), batch_sequences * SEQUENCE_TOKENS, precision, micro)
+        arms = make_arms(run, batch_sequences, micro, SECTIONS[section], Path(folder))
+        losses = check_first_losses(arms, precision)
+        blocks = compare(arms, chosen.blocks, chosen.steps or (10 if on_gpu else 1), 3 if on_gpu else 1)
+        lines = (run.folder / "metrics.jsonl").read_text().splitlines()
+        result = report(run, blocks, losses, [json.loads(line) for line in lines[2:]])
+        if chosen.profile:
+            result["profile"] = profile(arms["ours"], 2 if on_gpu else 1)
+        for arm in arms.values():
+            arm.close()
+    return result | {"seconds": round(time.monotonic() - started, 1)}
+
+
 def _table(result: Mapping[str, Any]) -> Iterator[str]:
-    for name, rate in result["tokens_per_second"].items():
-        yield f"{name:<20} {rate:>12,.0f} tokens/s"
-    for name, ratio in result["ratios"].items():
-        yield f"{name:<28} {ratio['median']:.3f} ({ratio['low']:.3f} .. {ratio['high']:.3f})"
-    for entry in result.get("profile", ()):
-        yield f"{entry['share']:>7.1%}  {entry['what']}"
+    for section in result["sections"].values():
+        for name, rate in section["tokens_per_second"].items():
+            yield f"{name:<28} {rate:>12,.0f} tokens/s"
+        for name, ratio in section["ratios"].items():
+            yield f"{name:<28} {ratio['median']:.3f} ({ratio['low']:.3f} .. {ratio['high']:.3f})"
+        for entry in section.get("profile", ()):
+            yield f"{entry['share']:>7.1%}  {entry['what']}"
     yield from bar_lines(result["bars"])
 
 
@@ -308,36 +339,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    others = tuple(name.removeprefix("ours / ") for name in LIMITS)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
-    parser.add_argument("--only", nargs="+", choices=others, default=others, help="arms beside ours")
+    parser.add_argument("--only", nargs="+", choices=tuple(SECTIONS), default=tuple(SECTIONS), help="sections")
     parser.add_argument("--blocks", type=int, default=7, help="turns of each arm")
-    parser.add_argument("--steps", type=int, default=None, help="optimiser steps in a block (default: 1, GPU 10)")
-    parser.add_argument("--batch-sequences", type=int, default=None, help="of a step (default: 2, GPU 128)")
-    parser.add_argument("--micro-batch-sequences", type=int, default=None, help="at once (default: 1, GPU 16)")
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default=None, help="default: fp32, GPU bf16")
+    parser.add_argument("--steps", type=int, help="optimiser steps in a block (default: 1, GPU 10)")
+    parser.add_argument("--batch-sequences", type=int, help="of a step (default: 1, GPU 128)")
+    parser.add_argument("--micro-batch-sequences", type=int, help="at once (default: 1, GPU 16)")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), help="default: fp32, GPU bf16")
     parser.add_argument("--profile", action="store_true", help="also say where the time of ours goes")
-    chosen = parser.parse_args(arguments)
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    import torch
-
-    on_gpu = torch.cuda.is_available()
-    batch_sequences = chosen.batch_sequences or (128 if on_gpu else 2)
-    micro = chosen.micro_batch_sequences or (16 if on_gpu else 1)
-    precision = chosen.precision or ("bf16" if on_gpu else "fp32")
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        run = make_run(Path(folder), batch_sequences * SEQUENCE_TOKENS, precision, micro)
-        arms = make_arms(run, batch_sequences, micro, chosen.only, Path(folder))
-        losses = check_first_losses(arms, precision)
-        blocks = compare(arms, chosen.blocks, chosen.steps or (10 if on_gpu else 1), 3 if on_gpu else 1)
-        lines = (run.folder / "metrics.jsonl").read_text().splitlines()
-        result = report(run, blocks, losses, [json.loads(line) for line in lines[2:]])
-        if chosen.profile:
-            result["profile"] = profile(arms["ours"], 2 if on_gpu else 1)
-        result["seconds"] = round(time.monotonic() - started, 1)
-        for arm in arms.values():
-            arm.close()
+    parser.add_argument("--measure", choices=tuple(SECTIONS), help=argparse.SUPPRESS)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    chosen = parser.parse_args(given)
+    if chosen.measure:
+        json.dump(measure(chosen.measure, chosen), sys.stdout)
+        return 0
+    passed_on = [
+        word
+        for name in ("blocks", "steps", "batch_sequences", "micro_batch_sequences", "precision")
+        if (value := getattr(chosen, name)) is not None
+        for word in (f"--{name.replace('_', '-')}", str(value))
+    ] + (["--profile"] if chosen.profile else [])
+    sections = {name: measured_in_a_child("benchmarks.train", name, *passed_on) for name in chosen.only}
+    result = {
+        "machine": machine(),
+        "versions": versions(_PACKAGES),
+        "sections": sections,
+        "bars": [bar for section in sections.values() for bar in section.pop("bars")],
+    }
     print(json.dumps(result, indent=2) if chosen.json else "\n".join(_table(result)))
     return 0 if all(bar["passed"] for bar in result["bars"]) else 1
 

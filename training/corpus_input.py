@@ -8,8 +8,9 @@ so the documents of any file are a uniform sample.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,9 +23,7 @@ from numpy.typing import NDArray
 
 from forge.schema import CHAT_FORM, DOMAIN_OF_KIND, KINDS, content_hash
 from training.permutation import permutation_key
-
-OpenFile = Callable[[str], Any]
-"""Opens a release's file by its path, for reading, seekable."""
+from training.shard import CorruptShard, MissingShard, OpenFile, Shard
 
 STAGES = ("I", "II", "III")
 _COLUMNS = ("kind", "form", "stages", "split", "tokens", "weight")
@@ -131,6 +130,21 @@ class Documents:
         return self.row[chosen], self.tokens[chosen]
 
 
+@contextmanager
+def opened(file: ReleaseFile, open_file: OpenFile) -> Iterator[pq.ParquetFile]:
+    """A file of the release where it lies, for narrow columns: its sha256 is not compared.
+
+    Raises :class:`training.shard.MissingShard` and :class:`training.shard.CorruptShard`.
+    """
+    try:
+        with open_file(file.path) as source, pq.ParquetFile(source, pre_buffer=True) as parquet:
+            yield parquet
+    except FileNotFoundError:
+        raise MissingShard(Shard(file.path, file.sha256, file.size_bytes), "the lake") from None
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise CorruptShard(Shard(file.path, file.sha256, file.size_bytes), f"no Parquet: {error}") from None
+
+
 def documents_in(parquet: pq.ParquetFile, path: str, selection: Selection) -> Documents:
     """Read the narrow columns of an open file. Raises :class:`NotTheRelease` on a kind that does not exist."""
     table: Any = parquet.read(columns=list(_COLUMNS), use_threads=False)
@@ -209,7 +223,7 @@ def survey_of(release: Release, open_file: OpenFile, selection: Selection, path:
                 return Survey(found["counts"])
 
     def counts_of(file: ReleaseFile) -> NDArray[np.int64]:
-        with open_file(file.path) as source, pq.ParquetFile(source, pre_buffer=True) as parquet:
+        with opened(file, open_file) as parquet:
             return documents_in(parquet, file.path, selection).counts()
 
     with ThreadPoolExecutor(_OPEN_FILES) as pool:

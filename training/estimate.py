@@ -24,12 +24,13 @@ from forge.config import ConfigurationError, Settings, StageSettings, load_setti
 from forge.lake import Lake
 from forge.release import release_of
 from training.command import REFUSALS, parser_of, refuse
-from training.corpus_input import OpenFile, Release, Selection, Survey, survey_of
+from training.corpus_input import Release, Selection, Survey, survey_of
 from training.files import write_atomically
 from training.model_card import table
 from training.process import die_with_parent
 from training.run import STAGES
 from training.schedule import quotas
+from training.shard import OpenFile
 from training.stage_data import shares_of
 
 _WEIGHT_BYTES, _STATE_BYTES, _TOKEN_BYTES = 4, 12, 4  # float32; with two moments; int32

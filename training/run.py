@@ -35,8 +35,9 @@ from forge.schema import canonical_json, content_hash
 from training.base_model import BaseModel, base_model_of
 from training.checkpoint import is_complete
 from training.checkpoint_store import CheckpointStore
-from training.corpus_input import OpenFile, Release
+from training.corpus_input import Release
 from training.files import write_atomically
+from training.shard import OpenFile
 from training.shard_cache import ShardCache
 
 RUN_VERSION = "2"

@@ -22,11 +22,12 @@ from forge.config import StageSettings, TrainingSettings
 from forge.schema import DOMAIN_OF_KIND, KINDS, canonical_json, content_hash
 from training.base_model import end_of_document, tokenizer_hash
 from training.chat import prompt_hash
-from training.corpus_input import OpenFile, Release, Selection, Stratum, Survey, survey_of
+from training.corpus_input import Release, Selection, Stratum, Survey, survey_of
 from training.files import sync_folder
 from training.packed_shards import SHARD_BYTES, PackedShard, PackedShards
 from training.packing_run import PackingRun, Tally
 from training.schedule import quotas
+from training.shard import OpenFile
 from training.shard_cache import NoSpace, ShardCache
 
 PACKING_VERSION = "2"

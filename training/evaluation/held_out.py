@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 
 from forge.schema import CHAT_FORM, content_hash
 from training.base_model import end_of_document
-from training.corpus_input import CorpusText, OpenFile, Release, texts_at
+from training.corpus_input import CorpusText, Release, opened, texts_at
 from training.evaluation.scoring import ScoredText, token_nats
+from training.shard import OpenFile
 from training.shard_cache import Shard, ShardCache
 
 
@@ -27,7 +28,7 @@ def held_out_documents(
     """
     ranked: dict[str, list[tuple[str, int, int]]] = {}  # rank, file, row
     for number, file in enumerate(release.files):
-        with open_file(file.path) as source, pq.ParquetFile(source, pre_buffer=True) as parquet:
+        with opened(file, open_file) as parquet:
             table: Any = parquet.read(columns=["doc_id", "kind", "form", "split"], use_threads=False)
         is_held_out = pc.equal(table["split"], pa.scalar("held_out")).to_numpy()
         is_chat = pc.equal(pc.fill_null(table["form"], ""), pa.scalar(CHAT_FORM)).to_numpy()
