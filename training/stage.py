@@ -102,14 +102,18 @@ def _heartbeat_of(run: Run) -> Heartbeat:
 
 def _fetch(store: CheckpointStore, run: Run, stage: str, say: Callable[[str], None]) -> None:
     """Take from the store what this machine lacks: models up to this stage's, and a newer checkpoint of the stage; give
-    it the checkpoint whose copying an end of the process cut off.
+    it what could not be copied when it was written.
 
     Raises :class:`training.checkpoint_store.StoreError`, :class:`training.checkpoint.BadCheckpoint`.
     """
+    models = store.names("models/")
     for name in CHECKPOINTS[1 : CHECKPOINTS.index(stage) + 1]:
-        if not run.is_finished(name) and f"models/stage-{name}" in store.names("models/"):
+        model = f"models/stage-{name}"
+        if run.is_finished(name) and model not in models:
+            store.upload(run.model_folder(name), model)
+        elif not run.is_finished(name) and model in models:
             say(f"stage {name}: its model comes from {run.training.checkpoint_store}")
-            store.download(f"models/stage-{name}", run.model_folder(name))
+            store.download(model, run.model_folder(name))
     if run.is_finished(stage):
         return
     found = newest_checkpoint(run.folder / "checkpoints", f"{stage}-")
