@@ -10,6 +10,7 @@ import pytest
 from forge.config import load_settings
 from forge.lake import Lake
 from training.base_model import load_model, load_tokenizer
+from training.checkpoint import BadCheckpoint
 from training.evaluate import comparison_lines, evaluate_checkpoint, write_evaluations
 from training.evaluation.scoring import token_nats
 from training.process import StopRequest
@@ -86,3 +87,13 @@ def test_token_nats_are_log_probabilities(tiny_model):
     assert all(math.isfinite(nat) for nat in nats)
     with pytest.raises(ValueError, match="context"):
         token_nats(model, [], ids)
+
+
+def test_a_model_trained_on_another_chat_rendering_is_not_evaluated(make_run, evaluated_settings, monkeypatch):
+    run = make_run()
+    train_stage(run, "I", stop=StopRequest(), say=lambda _: None, cpu=True)
+    evaluate_checkpoint(run, evaluated_settings, "I", lambda _: None)
+    monkeypatch.setattr("training.chat.RENDERING_VERSION", "of another version")
+    with pytest.raises(BadCheckpoint, match="chat rendering"):
+        evaluate_checkpoint(run, evaluated_settings, "I", lambda _: None)
+    evaluate_checkpoint(run, evaluated_settings, "base", lambda _: None)

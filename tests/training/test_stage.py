@@ -151,6 +151,25 @@ def test_benchmark_loss_on_the_way_leaves_the_training_as_it_is(make_run):
     assert events[-1]["metrics"]["held_out:text"] < events[0]["metrics"]["held_out:text"]
 
 
+def test_recomputed_activations_give_the_same_losses(make_run):
+    plain, recomputed = make_run("plain"), make_run("recomputed", activation_checkpointing=True)
+    assert plain.run_id == recomputed.run_id
+    for run in (plain, recomputed):
+        train(run, "I")
+    assert [entry["loss"] for entry in entries(recomputed)] == pytest.approx(
+        [entry["loss"] for entry in entries(plain)], rel=1e-6
+    )
+
+
+def test_every_attention_gives_the_same_losses(make_run):
+    runs = [make_run(attention, attention=attention) for attention in ("documents", "sdpa")]
+    for run in runs:
+        train(run, "I")
+        assert run.summary()["stages"]["I"]["attention"] == run.training.attention
+    one, two = ([entry["loss"] for entry in entries(run)] for run in runs)
+    assert one == pytest.approx(two, rel=1e-5)
+
+
 def test_a_second_process_may_not_train_the_same_run(make_run):
     run = make_run()
     with run.alone(), pytest.raises(RunInUse), make_run().alone():
