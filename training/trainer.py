@@ -88,7 +88,7 @@ class Trainer:
         self.attention = choose_attention(language_model, run.training.attention, accelerator.device, say, dtype)
         verify_loss(language_model, accelerator.device)
         if run.training.activation_checkpointing:
-            language_model.gradient_checkpointing_enable({"use_reentrant": False})
+            language_model.activation_checkpointing_enable({"use_reentrant": False})
         packed_loss = PackedLoss(language_model)
         if run.training.compile if run.training.compile is not None else accelerator.device.type == "cuda":
             packed_loss.compile_decoder()
