@@ -55,7 +55,7 @@ def test_losses_and_gradients_equal_those_of_the_documents_alone(batch, path, ch
     expected = torch.autograd.grad(alone.sum(), list(model.parameters()))
     use_attention(model, path)
     if checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.activation_checkpointing_enable({"use_reentrant": False})
     total, by_sequence = PackedLoss(model)(*arguments)
     torch.testing.assert_close(by_sequence, alone.detach(), rtol=1e-5, atol=1e-5)
     assert not by_sequence.requires_grad
