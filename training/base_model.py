@@ -10,9 +10,12 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from forge.artifacts import artifact_path
 from forge.config import ConfigurationError, Settings
@@ -25,12 +28,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads triple t
 os.environ.setdefault("TQDM_DISABLE", "1")  # GGUF conversion draws a bar whatever it is told
 
 _CONVERSION_VERSION = "1"
-_WEIGHT_FILES = ("*.safetensors", "config.json", "tokenizer*", "chat_template.jinja")
+_WEIGHTS, _WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
+_NEVER_LOADED = (".md", ".svg", ".png", ".jpg", ".pdf", ".html")
+"""What describes a model for people. All else counts: another tokenizer keeps its words in another file."""
 
 
 @dataclass(frozen=True, slots=True)
 class BaseModel:
-    """``sha`` is the content hash of what the run starts from: the GGUF, or weights, configuration and tokenizer."""
+    """``sha`` is the content hash of what the run starts from: the GGUF, or whatever of the folder may be loaded."""
 
     folder: Path
     sha: str
@@ -41,7 +46,7 @@ def base_model_of(settings: Settings) -> BaseModel:
     """The base model of the settings; converts the artifact's GGUF on first use (about 15 s for 135M parameters).
 
     Raises :class:`forge.config.ConfigurationError` when ``training.base_model`` is neither an unpacked artifact with
-    exactly one GGUF file nor a Hugging Face folder.
+    exactly one GGUF file nor a Hugging Face folder with weights in safetensors.
     """
     name = settings.training.base_model
     if name in settings.artifacts:
@@ -59,9 +64,35 @@ def base_model_of(settings: Settings) -> BaseModel:
             f"training.base_model: {name!r} is neither an artifact ({', '.join(sorted(settings.artifacts))}) "
             "nor a folder with config.json"
         )
-    files = sorted({path for pattern in _WEIGHT_FILES for path in folder.glob(pattern)})
-    sha = content_hash(*[f"{path.name}:{file_sha256(path)}" for path in files])
+    _require_safetensors(folder)
+    files = sorted((path.relative_to(folder).as_posix(), path) for path in _loadable(folder))
+    sha = content_hash(*[f"{name}:{file_sha256(path)}" for name, path in files])
     return BaseModel(folder.resolve(), sha, "folder")
+
+
+def _loadable(folder: Path) -> Iterator[Path]:
+    """The files that transformers may load: those of the folder itself, and its further chat templates."""
+    for path in [*folder.iterdir(), *folder.glob("additional_chat_templates/*")]:
+        if path.is_file() and not path.name.startswith(".") and path.suffix.lower() not in _NEVER_LOADED:
+            yield path
+
+
+def _require_safetensors(folder: Path) -> None:
+    """Weights of other formats are pickles, which run code when they are read."""
+    expected = [_WEIGHTS]
+    if (folder / _WEIGHTS_INDEX).is_file() and not (folder / _WEIGHTS).is_file():
+        try:
+            expected = sorted(set(orjson.loads((folder / _WEIGHTS_INDEX).read_bytes())["weight_map"].values()))
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+            raise ConfigurationError(
+                f"training.base_model: {folder / _WEIGHTS_INDEX} is no index of safetensors"
+            ) from None
+    missing = [name for name in expected if not (folder / name).is_file()]
+    if missing:
+        raise ConfigurationError(
+            f"training.base_model: {folder} has no {', '.join(missing)}; only weights in safetensors are loaded "
+            f"({_WEIGHTS}, or what {_WEIGHTS_INDEX} names), `model.save_pretrained` writes them"
+        )
 
 
 def convert_gguf(gguf: Path, models: Path, origin: str) -> BaseModel:
@@ -109,7 +140,12 @@ def load_model(folder: Path) -> Any:
 
     logging.disable_progress_bar()
     return AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True, trust_remote_code=False
+        folder,
+        dtype=torch.float32,
+        attn_implementation="sdpa",
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
     )
 
 
