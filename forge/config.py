@@ -8,6 +8,7 @@ what is allowed.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from functools import lru_cache
@@ -262,6 +263,18 @@ class StageSettings(_Section):
     replay_share: Share = Field(
         0.0, description="Of the tokens: general code and text from the whole mix, against forgetting."
     )
+
+    @field_validator("kind_shares")
+    @classmethod
+    def _shares_of_known_kinds(cls, shares: dict[str, float]) -> dict[str, float]:
+        from forge.schema import KINDS  # brings pyarrow, which those who only read settings can do without
+
+        unknown = sorted(set(shares) - set(KINDS))
+        if unknown:
+            raise ValueError(f"{', '.join(unknown)}: not one of the document kinds {', '.join(KINDS)}")
+        if shares and not (all(0.0 <= share < math.inf for share in shares.values()) and sum(shares.values()) > 0.0):
+            raise ValueError(f"shares must be non-negative, and one at least positive, got {shares}")
+        return shares
 
 
 class SpikeSettings(_Section):

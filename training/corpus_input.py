@@ -8,7 +8,10 @@ so the documents of any file are a uniform sample.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import io
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,10 +24,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from forge.schema import CHAT_FORM, DOMAIN_OF_KIND, KINDS, content_hash
+from forge.schema import CHAT_FORM, DOMAIN_OF_KIND, KINDS, canonical_json, content_hash
+from training.files import write_atomically
 from training.permutation import permutation_key
 from training.shard import CorruptShard, MissingShard, OpenFile, Shard
+from training.waiting import awaited, no_beat
 
+SURVEY_VERSION = "1"
 STAGES = ("I", "II", "III")
 _COLUMNS = ("kind", "form", "stages", "split", "tokens", "weight")
 _GROUPS = (len(KINDS), 2, 1 << len(STAGES), 2)  # kind, is chat, set of stages, is taken
@@ -214,26 +220,48 @@ class Survey:
             raise NotTheRelease(f"{path}: is not the file that was surveyed; it was replaced meanwhile. Start again")
 
 
-def survey_of(release: Release, open_file: OpenFile, selection: Selection, path: Path) -> Survey:
-    """Read the narrow columns of every file of the release, or what an earlier call found and kept at ``path``."""
-    key = f"{release.release_id} {selection.key}"
-    if path.is_file():
-        with np.load(path, allow_pickle=False) as found:
-            if str(found["key"]) == key:
-                return Survey(found["counts"])
+def survey_of(
+    release: Release, open_file: OpenFile, selection: Selection, path: Path, beat: Callable[[], None] = no_beat
+) -> Survey:
+    """Read the narrow columns of every file of the release, or what an earlier call found and kept at ``path``.
+
+    ``beat`` is called at least every second; when it raises, no further file is opened.
+    """
+    key = content_hash(
+        SURVEY_VERSION, release.release_id, selection.key, canonical_json([KINDS, STAGES, _GROUPS, len(release.files)])
+    )
+    shape = (len(release.files), 2, *_GROUPS)
+    counts = _kept_counts(path, key, shape)
+    if counts is not None:
+        return Survey(counts)
 
     def counts_of(file: ReleaseFile) -> NDArray[np.int64]:
         with opened(file, open_file) as parquet:
             return documents_in(parquet, file.path, selection).counts()
 
     with ThreadPoolExecutor(_OPEN_FILES) as pool:
-        counts = np.array(list(pool.map(counts_of, release.files)), dtype=np.int64).reshape(-1, 2, *_GROUPS)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}")
-    with aside.open("wb") as sink:
-        np.savez_compressed(sink, counts=counts, key=np.array(key))
-    aside.replace(path)
+        waiting = [pool.submit(counts_of, file) for file in release.files]
+        try:
+            counts = np.array([awaited(future, beat) for future in waiting], dtype=np.int64).reshape(shape)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    content = io.BytesIO()
+    np.savez_compressed(content, counts=counts, key=np.array(key))
+    write_atomically(path, content.getvalue())
     return Survey(counts)
+
+
+def _kept_counts(path: Path, key: str, shape: tuple[int, ...]) -> NDArray[np.int64] | None:
+    """The counts of a survey kept under ``key``; None where there is none, or none that can be read."""
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            if str(found["key"]) != key:
+                return None
+            counts: NDArray[np.int64] = found["counts"]
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error):
+        return None
+    return counts if counts.shape == shape and counts.dtype == np.int64 else None
 
 
 def _index_in(values: Any, names: Sequence[str]) -> NDArray[np.int64]:

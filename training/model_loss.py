@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from training.attention import kept, packed_arguments
 from training.linear_cross_entropy import linear_cross_entropy
+from training.loader import NO_TARGET
 
-IGNORED = -100  # the label of a position that predicts nothing
+IGNORED = NO_TARGET
 
 
 class LossError(Exception):
@@ -44,16 +45,16 @@ class PackedLoss(nn.Module):
         position_ids: Tensor,
         labels: Tensor,
         cu_seqlens: Tensor,
-        target_rows: Tensor | None = None,
+        rows: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The summed loss in nats (float32 scalar, differentiable) and the sum of each sequence (sequences,) without a
         gradient.
 
         ``input_ids``, ``position_ids``, ``labels`` (sequences, tokens) int64, labels already shifted: the token that a
-        position predicts or -100. ``cu_seqlens`` (sequences, pieces + 1) int32. ``target_rows``: where the flattened
-        labels are not -100 (:func:`target_rows`); a GPU need not be waited for when the caller knows it.
+        position predicts or -100. ``cu_seqlens`` (sequences, pieces + 1) int32. ``rows``: where the flattened labels
+        are not -100 (:func:`target_rows`); a GPU need not be waited for when the caller knows it.
         """
-        rows = target_rows if target_rows is not None else _target_rows(labels)
+        rows = target_rows(labels) if rows is None else rows
         hidden = self._decode(input_ids, position_ids, packed_arguments(self.model, cu_seqlens))
         head = self.model.get_output_embeddings()
         total, nats = linear_cross_entropy(
@@ -79,10 +80,7 @@ class PackedLoss(nn.Module):
 
 def target_rows(labels: Tensor) -> Tensor:
     """Positions of the flattened ``labels`` that predict something, int64."""
-    return (labels.flatten() != IGNORED).nonzero().squeeze(1)
-
-
-_target_rows = target_rows  # forward has an argument of that name
+    return (labels.flatten() != NO_TARGET).nonzero().squeeze(1)
 
 
 @torch.no_grad()

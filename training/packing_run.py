@@ -8,7 +8,9 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +26,12 @@ from training.packed_shards import PackedShardWriter
 from training.packing import Packer, TokenisedDocument, whole_document
 from training.permutation import permutation, permutation_key
 from training.shard_cache import Shard, ShardCache
+from training.waiting import awaited
 
 _BATCH_CHARACTERS = 2_000_000
 """Text that is tokenised at once: enough for all threads of the tokenizer."""
 _PROGRESS_SECONDS = 10.0
+_BEAT_SECONDS = 1.0
 
 
 @dataclass
@@ -65,6 +69,13 @@ class _Packing:
         self.tally.tokens += len(document.input_ids)
         self._keep(self.packer.add(document))
 
+    def rows_to_read(self, tokens: NDArray[np.int64]) -> int:
+        """How many of the next documents give what is lacking, going by what the ones before gave. ``tokens``: their
+        reference counts, of which one at least is given."""
+        gave = self.tally.tokens / self.expected_tokens if self.expected_tokens and self.tally.tokens else 1.0
+        given = np.cumsum(np.maximum(tokens, 1) * gave)
+        return min(len(tokens), int(np.searchsorted(given, self.lacks_tokens)) + 1)
+
     def close(self) -> Tally:
         self._keep(self.packer.rest())
         self.writer.close()
@@ -84,8 +95,40 @@ class _Packing:
 
 
 @dataclass
+class _Waiting:
+    """Documents of one file that a stratum may take: their rows and reference counts in the order of taking.
+    ``count``: how many were read in the last round, before which the stratum had ``tokens_before``."""
+
+    packing: _Packing
+    rows: NDArray[np.int64]
+    tokens: NDArray[np.int64]
+    count: int = 0
+    tokens_before: int = 0
+
+    @property
+    def is_over(self) -> bool:
+        return not (len(self.rows) and self.packing.lacks_tokens)
+
+    def next_rows(self) -> NDArray[np.int64]:
+        """What to read now. Twice as many when the last round gave no token, so that a file of refused chats is read
+        a few times and not once for every other one of its documents."""
+        found, least = self.packing.tally.tokens, 1
+        if found == self.tokens_before:
+            least = 2 * self.count
+        self.count = min(len(self.rows), max(least, self.packing.rows_to_read(self.tokens)))
+        self.tokens_before = found
+        chosen, self.rows = self.rows[: self.count], self.rows[self.count :]
+        self.packing.expected_tokens += int(self.tokens[: self.count].sum())
+        self.tokens = self.tokens[self.count :]
+        return chosen
+
+
+@dataclass
 class PackingRun:
-    """One packing of one stage; ``open_stratum`` for each stratum, then ``pack``."""
+    """One packing of one stage; ``open_stratum`` for each stratum, then ``pack``.
+
+    ``beat`` is called at least every few seconds, and may raise to end the packing.
+    """
 
     release: Release
     stage: str
@@ -97,9 +140,11 @@ class PackingRun:
     padding_id: int
     prefetch_files: int
     say: Callable[[str], None]
+    beat: Callable[[], None]
     _packings: dict[Stratum, _Packing] = field(default_factory=dict)
     _started: float = field(default_factory=time.monotonic)
     _told: float = field(default_factory=time.monotonic)
+    _beaten: float = 0.0
 
     def open_stratum(
         self, stratum: Stratum, need_tokens: int, folder: Path, sequences_per_shard: int, first_id: int
@@ -125,14 +170,14 @@ class PackingRun:
             here = [packing for packing in wanting if holds[packing.stratum][number]]
             if not here:
                 continue
-            ahead = [
+            later = (
                 self._shard(other)
-                for other in order[place + 1 :]
+                for other in islice(order, place + 1, None)
                 if any(holds[packing.stratum][other] for packing in wanting)
-            ]
-            cache.prefetch(ahead[: self.prefetch_files])
+            )
+            cache.prefetch(list(islice(later, self.prefetch_files)))
             shard = self._shard(number)
-            path = cache.get(shard)
+            path = self._fetched(cache, shard)
             try:
                 with pq.ParquetFile(path, memory_map=True) as parquet:
                     documents = documents_in(parquet, shard.path, self.selection)
@@ -140,9 +185,21 @@ class PackingRun:
                     self._pack_file(parquet, number, documents, here)
             finally:
                 cache.done(shard)
+        self.beat()
         tallies = {stratum: packing.close() for stratum, packing in self._packings.items()}
         self._tell("packed")
         return tallies
+
+    def _fetched(self, cache: ShardCache, shard: Shard) -> Path:
+        """``cache.get``; when the beat raises meanwhile, the cache is closed, which ends the copying."""
+        with ThreadPoolExecutor(1, thread_name_prefix="shard fetch") as thread:
+            future = thread.submit(cache.get, shard)
+            try:
+                return awaited(future, self.beat)
+            except BaseException:
+                if not future.done():
+                    cache.close()
+                raise
 
     def _shard(self, number: int) -> Shard:
         file = self.release.files[number]
@@ -150,24 +207,20 @@ class PackingRun:
 
     def _pack_file(self, parquet: pq.ParquetFile, number: int, documents: Documents, packings: list[_Packing]) -> None:
         """Take of one file what the strata lack: usually all; of the last file, the first ones of a permutation."""
-        waiting: list[tuple[_Packing, NDArray[np.int64], NDArray[np.int64]]] = []
+        waiting = []
         for packing in packings:
             rows, tokens = documents.rows_of(packing.stratum)
             key = permutation_key("documents", self.seed, self.stage, packing.stratum.name, number)
             order = permutation(len(rows), key)
-            waiting.append((packing, rows[order], tokens[order]))
+            waiting.append(_Waiting(packing, rows[order], tokens[order]))
         while waiting:
             chosen: dict[int, _Packing] = {}
-            left: list[tuple[_Packing, NDArray[np.int64], NDArray[np.int64]]] = []
-            for packing, rows, tokens in waiting:
-                count = _enough(packing, tokens)
-                chosen.update(dict.fromkeys(rows[:count].tolist(), packing))
-                packing.expected_tokens += int(tokens[:count].sum())
-                if count < len(rows):
-                    left.append((packing, rows[count:], tokens[count:]))
+            for entry in waiting:
+                chosen.update(dict.fromkeys(entry.next_rows().tolist(), entry.packing))
             for texts in self._texts(parquet, chosen):
+                self.beat()
                 self._tokenise(texts)
-            waiting = [entry for entry in left if entry[0].lacks_tokens]
+            waiting = [entry for entry in waiting if not entry.is_over]
 
     def _texts(
         self, parquet: pq.ParquetFile, chosen: Mapping[int, _Packing]
@@ -200,6 +253,7 @@ class PackingRun:
                 packing.add(whole_document(text.doc_id, ids))
         for packing, text in texts:
             if packing.stratum.is_chat:
+                self._beat_when_due()
                 try:
                     chat = tokenise_chat(self.tokenizer, text.text, self.sequence_tokens)
                 except NotAChat as reason:
@@ -212,16 +266,14 @@ class PackingRun:
         if time.monotonic() - self._told >= _PROGRESS_SECONDS:
             self._tell("packing")
 
+    def _beat_when_due(self) -> None:
+        if time.monotonic() - self._beaten >= _BEAT_SECONDS:
+            self.beat()
+            self._beaten = time.monotonic()
+
     def _tell(self, what: str) -> None:
         self._told = time.monotonic()
         done = sum(packing.tally.tokens for packing in self._packings.values())
         need = sum(packing.need_tokens for packing in self._packings.values())
         rate = done / max(self._told - self._started, 1e-3)
         self.say(f"stage {self.stage}: {what}: {done:,} tokens of at most {need:,}, {rate:,.0f} tokens/s")
-
-
-def _enough(packing: _Packing, tokens: NDArray[np.int64]) -> int:
-    """How many of the next documents give what the stratum lacks, going by what the ones before gave."""
-    found = packing.tally.tokens / packing.expected_tokens if packing.expected_tokens and packing.tally.tokens else 1.0
-    given = np.cumsum(np.maximum(tokens, 1) * found)
-    return min(len(tokens), int(np.searchsorted(given, packing.lacks_tokens)) + 1)

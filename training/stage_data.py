@@ -29,8 +29,9 @@ from training.packing_run import PackingRun, Tally
 from training.schedule import quotas
 from training.shard import OpenFile
 from training.shard_cache import NoSpace, ShardCache
+from training.waiting import no_beat
 
-PACKING_VERSION = "2"
+PACKING_VERSION = "3"
 REPLAY = "replay:"
 REPLAY_DOMAINS = ("code", "text")
 SEQUENCE_ID_SPAN = 1 << 32
@@ -83,13 +84,15 @@ def stage_data(
     cache: ShardCache,
     say: Callable[[str], None] = print,
     *,
+    beat: Callable[[], None] = no_beat,
     shard_bytes: int = SHARD_BYTES,
 ) -> StageData:
     """The stage's data, packed now unless ``folder`` holds it already.
 
     Written aside and renamed: a killed packing leaves nothing that looks finished, and its next start gives the same
-    bytes. Raises :class:`NoTrainingData`, :class:`training.corpus_input.NotTheRelease`,
-    :class:`training.shard_cache.ShardError`.
+    bytes. ``beat`` is called at least every few seconds of packing; what it raises ends the packing, and closes
+    ``cache`` when a shard is just being fetched. Raises :class:`NoTrainingData`,
+    :class:`training.corpus_input.NotTheRelease`, :class:`training.shard_cache.ShardError`.
     """
     chosen = training.stages[stage]  # type: ignore[index]
     key = content_hash(
@@ -108,19 +111,22 @@ def stage_data(
         if found.plan.get("key") == key:
             return found
     selection = Selection(training.seed, training.max_document_tokens, release.recipe.get("domain_weights") or {})
-    survey = survey_of(release, open_file, selection, folder.parent / "survey.npz")
+    survey = survey_of(release, open_file, selection, folder.parent / "survey.npz", beat)
     shares = shares_of(survey, stage, chosen, release.recipe)
-    if not shares:
-        raise NoTrainingData(f"release {release.release_id}: no training document for stage {stage}")
-    for kind in sorted(set(chosen.kind_shares) - {stratum.kind for stratum in shares}):
+    if not any(stratum.stage for stratum in shares) and (chosen.replay_share < 1.0 or not shares):
+        of_kinds = f" of kinds {', '.join(sorted(chosen.kind_shares))}" if chosen.kind_shares else ""
+        raise NoTrainingData(f"release {release.release_id}: no training document for stage {stage}{of_kinds}")
+    own = {stratum.kind for stratum in shares if stratum.stage}
+    for kind in sorted(kind for kind, share in chosen.kind_shares.items() if share and kind not in own):
         say(f"stage {stage}: no document of kind {kind}, its share of {chosen.kind_shares[kind]:g} goes to the others")
     aside = folder.with_name(f".{folder.name}.aside")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     try:
         plan = _pack(
-            release, training, stage, chosen, tokenizer, survey, selection, shares, aside, cache, shard_bytes, say
+            release, training, stage, chosen, tokenizer, survey, selection, shares, aside, cache, shard_bytes, say, beat
         )
+        beat()
         (aside / "plan.json").write_bytes(orjson.dumps(plan | {"key": key}, option=orjson.OPT_INDENT_2))
         sync_folder(aside)
         shutil.rmtree(folder, ignore_errors=True)
@@ -143,29 +149,29 @@ def read_stage_data(folder: Path) -> StageData:
 def shares_of(survey: Survey, stage: str, chosen: StageSettings, recipe: Mapping[str, Any]) -> dict[Stratum, float]:
     """The stage's strata that have documents, and their shares of its tokens, in the order of their names.
 
-    A kind that the stage takes anyhow has no stratum of its own for replay: its share grows, so no document stands in
-    two strata.
+    A kind that the stage takes anyhow, in the same form, has no stratum of its own for replay: its share grows, so no
+    document stands in two strata.
     """
     domain_shares: Mapping[str, float] = recipe.get("domain_shares") or {}
     own: dict[str, Stratum] = {kind: Stratum(kind, kind, stage) for kind in KINDS}
     tokens = {kind: survey.tokens(stratum) for kind, stratum in own.items()}
-    shares: dict[str, float]
+    by_kind: dict[str, float]
     if chosen.kind_shares:
-        shares = {kind: chosen.kind_shares.get(kind, 0.0) for kind in KINDS if tokens[kind]}
+        by_kind = {kind: chosen.kind_shares.get(kind, 0.0) for kind in KINDS if tokens[kind]}
     else:
-        shares = _by_tokens(tokens, domain_shares)
-    shares = _scaled(shares, 1.0 - chosen.replay_share)
+        by_kind = _by_tokens(tokens, domain_shares)
+    shares = {own[kind]: share for kind, share in _scaled(by_kind, 1.0 - chosen.replay_share).items()}
     if chosen.replay_share:
         general: dict[str, Stratum] = {
             kind: Stratum(REPLAY + kind, kind, "") for kind in KINDS if DOMAIN_OF_KIND[kind] in REPLAY_DOMAINS
         }
         replay = _by_tokens({kind: survey.tokens(stratum) for kind, stratum in general.items()}, domain_shares)
         for kind, share in _scaled(replay, chosen.replay_share).items():
-            if not shares.get(kind):
-                own[kind] = general[kind]
-            shares[kind] = shares.get(kind, 0.0) + share
-    shares = _scaled(shares, 1.0)
-    return {own[kind]: shares[kind] for kind in sorted(shares, key=lambda kind: own[kind].name)}
+            is_taken_anyhow = own[kind] in shares and own[kind].is_chat == general[kind].is_chat
+            stratum = own[kind] if is_taken_anyhow else general[kind]
+            shares[stratum] = shares.get(stratum, 0.0) + share
+    total = sum(shares.values())
+    return {stratum: shares[stratum] / total for stratum in sorted(shares, key=lambda stratum: stratum.name)}
 
 
 def _by_tokens(tokens: Mapping[str, int], domain_shares: Mapping[str, float]) -> dict[str, float]:
@@ -203,6 +209,7 @@ def _pack(
     cache: ShardCache,
     shard_bytes: int,
     say: Callable[[str], None],
+    beat: Callable[[], None],
 ) -> dict[str, Any]:
     """Pack into ``folder``; returns the plan."""
     length = chosen.sequence_tokens
@@ -229,6 +236,7 @@ def _pack(
         padding_id=end_of_document(tokenizer),
         prefetch_files=training.prefetch_shards,
         say=say,
+        beat=beat,
     )
     for number, stratum in enumerate(shares):
         run.open_stratum(stratum, needs.get(stratum, 0), folder, sequences_per_shard, number * SEQUENCE_ID_SPAN)

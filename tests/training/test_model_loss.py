@@ -69,7 +69,7 @@ def test_rows_known_before_give_the_same(model, batch):
     use_attention(model, "documents")
     rows = target_rows(arguments[2])
     assert arguments[2].flatten()[rows].min() >= 0
-    found, known = PackedLoss(model)(*arguments), PackedLoss(model)(*arguments, target_rows=rows)
+    found, known = PackedLoss(model)(*arguments), PackedLoss(model)(*arguments, rows=rows)
     assert all(torch.equal(one, other) for one, other in zip(found, known, strict=True))
 
 
