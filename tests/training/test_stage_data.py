@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -27,12 +30,22 @@ def silent(_: str) -> None:
     pass
 
 
+def plain_rows(count: int, kind: str = "text", length: int = 40, stages: tuple[str, ...] = ("I",)) -> list[dict]:
+    return [
+        corpus_row(kind, words(number, length) + f" {kind}{number}", stages=list(stages)) for number in range(count)
+    ]
+
+
 @pytest.fixture
 def data_of(small_release, training_settings, tiny_model, tmp_path, shard_cache):
-    def make(stage="I", release=small_release, name=None, say=silent, **changes):
+    def make(
+        stage="I", release=small_release, name=None, say=silent, tokenizer=None, cache=shard_cache, beat=lambda: None,
+        **changes,
+    ):  # fmt: skip
         training = training_settings.model_copy(update=changes)
         folder = tmp_path / (name or f"packed-{stage}")
-        return stage_data(release, open_file, training, stage, load_tokenizer(tiny_model), folder, shard_cache, say)
+        tokenizer = tokenizer or load_tokenizer(tiny_model)
+        return stage_data(release, open_file, training, stage, tokenizer, folder, cache, say, beat=beat)
 
     return make
 
@@ -118,6 +131,46 @@ def test_replay_of_a_kind_that_the_stage_takes_anyhow_is_a_larger_share_of_it(da
     plan = data_of(stages={"I": stage}).plan["strata"]
     assert sorted(plan) == sorted(KINDS)
     assert plan["code"]["share_wanted"] == pytest.approx(0.5 * 0.32 + 0.5 * 0.5)
+
+
+def test_a_stage_without_documents_of_its_own_is_not_trained_on_replay_alone(
+    data_of, small_release, training_settings, tmp_path
+):
+    plain = [row for row in corpus_of(small_release).values() if row["stages"] == ["I"]]
+    release = ReleaseMaker(tmp_path)(plain, release_id="r-plain")
+    for shares in ({}, {"api_doc": 1.0}):
+        stage = training_settings.stages["II"].model_copy(update={"replay_share": 0.1, "kind_shares": shares})
+        with pytest.raises(NoTrainingData, match="no training document for stage II"):
+            data_of("II", release=release, stages={"II": stage})
+    asked_for = stage.model_copy(update={"replay_share": 1.0})
+    plan = data_of("II", release=release, stages={"II": asked_for}).plan
+    assert sorted(plan["strata"]) == ["replay:code", "replay:text"]
+
+
+def test_replay_of_plain_code_stands_beside_chats_about_code(data_of, tmp_path, training_settings):
+    chats = [corpus_row("code", chat(number), form=CHAT_FORM, stages=["III"]) for number in range(12)]
+    release = ReleaseMaker(tmp_path)(chats + plain_rows(80, "code"))
+    stage = training_settings.stages["III"].model_copy(update={"replay_share": 0.5, "tokens": 6000})
+    data = data_of("III", release=release, stages={"III": stage})
+    strata = data.plan["strata"]
+    assert {name: entry["share_wanted"] for name, entry in strata.items()} == {"code": 0.5, "replay:code": 0.5}
+    forms = {row["doc_id"]: row["form"] for row in corpus_of(release).values()}
+    for name, form in (("code", CHAT_FORM), ("replay:code", "plain")):
+        assert {forms[doc_id] for row in rows_of(data, name) for doc_id in row["doc_ids"]} == {form}
+
+
+def test_replay_takes_documents_of_any_stage(data_of, tmp_path, training_settings):
+    rows = plain_rows(40, "api_doc", stages=("II",)) + plain_rows(40, "text", stages=("II",))
+    stage = training_settings.stages["II"].model_copy(update={"kind_shares": {"api_doc": 1.0}, "replay_share": 0.5})
+    plan = data_of("II", release=ReleaseMaker(tmp_path)(rows), stages={"II": stage}).plan
+    assert plan["strata"]["replay:text"]["documents"] > 0
+    assert plan["strata"]["replay:text"]["draws"] == 12
+
+
+@pytest.mark.parametrize("shares", [{"poem": 1.0}, {"code": -0.1}, {"code": float("nan")}, {"code": 0.0}])
+def test_shares_of_kinds_that_mean_nothing_are_refused(shares):
+    with pytest.raises(ValueError, match=r"kind_shares\n.*(poem: not one of the document kinds api_doc|non-negative)"):
+        StageSettings(tokens=1, learning_rate=1.0, kind_shares=shares)
 
 
 def test_a_weight_below_that_of_the_domain_leaves_documents_out(tmp_path, data_of, training_settings):
@@ -242,6 +295,30 @@ def test_every_document_and_every_token_is_accounted_for(
     assert data.plan["draws"] <= data.plan["draws_wanted"] == -(-tokens // length)
 
 
+def counted_reads(monkeypatch) -> list[int]:
+    reads: list[int] = []
+    read = pq.ParquetFile.read_row_group
+
+    def counting(self, group, *arguments, **named):
+        reads.append(group)
+        return read(self, group, *arguments, **named)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", counting)
+    return reads
+
+
+def test_a_file_of_refused_chats_is_read_a_few_times(tmp_path, data_of, monkeypatch, training_settings):
+    """Reference counts promise much more than is there, so that every round takes few documents."""
+    bad = [canonical_json({"messages": [{"role": "user", "content": f"u{number}"}]}) for number in range(1000)]
+    rows = [corpus_row("trajectory", text, form=CHAT_FORM, stages=["III"]) | {"tokens": 10_000} for text in bad]
+    release = ReleaseMaker(tmp_path)(rows, files=1)
+    reads = counted_reads(monkeypatch)
+    with pytest.raises(NoTrainingData, match=r'"no_assistant_tokens":1000'):
+        data_of("III", release=release)
+    assert set(reads) == set(range(40))
+    assert len(reads) <= 40 * 6  # 1, 2, 4, .. documents: ten rounds, the first ones of a few row groups
+
+
 def test_every_conversation_has_a_supervised_token(data_of):
     for row in rows_of(data_of("III"), "trajectory"):
         for number, doc_id in enumerate(row["doc_ids"]):
@@ -270,7 +347,7 @@ def test_wrong_reference_counts_never_leave_a_stage_short(tmp_path, data_of, tra
 # --- files --------------------------------------------------------------------------------------------------------
 
 
-def test_packed_data_is_reused_when_nothing_changed_and_made_again_when_something_did(data_of, tmp_path):
+def test_packed_data_is_reused_when_nothing_changed_and_made_again_when_something_did(data_of, tiny_model, tmp_path):
     plan = tmp_path / "packed-I" / "plan.json"
     data_of()
     before = plan.stat().st_mtime_ns
@@ -278,6 +355,13 @@ def test_packed_data_is_reused_when_nothing_changed_and_made_again_when_somethin
     assert plan.stat().st_mtime_ns == before
     data_of(seed=12)
     assert plan.stat().st_mtime_ns != before
+    for changed in ({"chat_template": "{{ messages }}"}, {"unk_token": "<|im_start|>"}):
+        before = plan.stat().st_mtime_ns
+        tokenizer = load_tokenizer(tiny_model)
+        for name, value in changed.items():
+            setattr(tokenizer, name, value)
+        data_of(seed=12, tokenizer=tokenizer)
+        assert plan.stat().st_mtime_ns != before, changed
     assert sorted(path.name for path in tmp_path.glob("*packed*")) == ["packed-I"]
 
 
@@ -363,6 +447,27 @@ def test_the_survey_is_kept_and_read_again_only_for_what_changed(small_release, 
     assert len(opened) == 4
 
 
+def test_a_survey_that_cannot_be_read_is_made_again(small_release, tmp_path):
+    selection, path = Selection(1, None, {}), tmp_path / "survey.npz"
+    expected = survey_of(small_release, open_file, selection, path)
+    content = path.read_bytes()
+    with np.load(path) as kept:
+        key = kept["key"]
+    broken = [b"", b"PK", content[: len(content) // 2], b"\x93NUMPY\x01\x00"]
+    for place in range(0, len(content), 9):
+        broken.append(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+    for counts in (np.zeros((2, 2, 5)), np.zeros((3, *np.shape(expected._counts)[1:]), dtype=np.int64)):
+        np.savez(tmp_path / "other.npz", counts=counts, key=key)
+        broken.append((tmp_path / "other.npz").read_bytes())
+    np.savez(tmp_path / "other.npz", key=key)
+    broken.append((tmp_path / "other.npz").read_bytes())
+    for found in broken:
+        path.write_bytes(found)
+        again = survey_of(small_release, open_file, selection, path)
+        assert np.array_equal(again._counts, expected._counts)
+    assert not list(tmp_path.glob(".survey*"))
+
+
 def test_files_without_what_is_needed_are_never_fetched(data_of, tmp_path, training_settings, tiny_model):
     rows = {
         kind: [corpus_row(kind, words(number, 40) + f" {kind}{number}", stages=["I"]) for number in range(40)]
@@ -385,6 +490,135 @@ def test_files_without_what_is_needed_are_never_fetched(data_of, tmp_path, train
     cache.close()
     assert {Path(path).parent.name for path in fetched} == {"text"}
     assert len(fetched) == len(set(fetched))
+
+
+def fetched_order(data_of, release, tmp_path, name: str, stage: str = "I", **changes) -> list[str]:
+    fetched: list[str] = []
+
+    def counting(path):
+        fetched.append(Path(path).name)
+        return open_file(path)
+
+    cache = ShardCache(tmp_path / f"cache-{name}", counting, max_bytes=1 << 30, prefetch=0)
+    data_of(stage, release=release, name=name, cache=cache, **changes)
+    cache.close()
+    return fetched
+
+
+def test_files_and_documents_come_in_an_order_of_the_seed(data_of, tmp_path, training_settings):
+    release = ReleaseMaker(tmp_path)(plain_rows(200), files=20)
+    every = training_settings.stages["I"].model_copy(update={"tokens": 10**6})
+    orders = [
+        fetched_order(data_of, release, tmp_path, f"all-{seed}", seed=seed, stages={"I": every}) for seed in (1, 2)
+    ]
+    names = [Path(file.path).name for file in release.files]
+    assert [sorted(order) for order in orders] == [sorted(names)] * 2
+    assert names not in orders
+    assert orders[0] != orders[1]
+    (tmp_path / "one").mkdir()
+    release = ReleaseMaker(tmp_path / "one")(plain_rows(200), files=1)
+    place = {doc_id: number for number, doc_id in enumerate(corpus_of(release))}
+    taken = []
+    for seed in (1, 2):
+        data = data_of(release=release, seed=seed, name=f"few-{seed}")
+        taken.append({place[doc_id] for row in rows_of(data, "text") for doc_id in row["doc_ids"]})
+        assert 20 < len(taken[-1]) < 80
+        assert max(taken[-1]) > 150  # from the whole file, not its first ones
+    assert taken[0] != taken[1]
+
+
+def test_the_next_file_is_fetched_while_one_is_read(data_of, tmp_path):
+    release = ReleaseMaker(tmp_path)(plain_rows(60), files=6)
+    opened: list[tuple[str, str]] = []
+    is_ahead = threading.Event()
+
+    def watched(path):
+        thread = threading.current_thread().name
+        opened.append((thread, path))
+        if thread == "shard prefetch":
+            is_ahead.set()
+        elif len(opened) == 1:
+            is_ahead.wait(10.0)  # prefetching was asked for before this one
+        return open_file(path)
+
+    cache = ShardCache(tmp_path / "watched", watched, max_bytes=1 << 30, prefetch=2)
+    try:
+        data_of(release=release, cache=cache)
+    finally:
+        cache.close()
+    assert is_ahead.is_set()
+    assert len({path for _, path in opened}) == len(opened)
+
+
+class StopAsked(Exception):
+    pass
+
+
+@pytest.mark.parametrize("beats", [0, 1, 4, 9])
+def test_a_beat_that_raises_ends_packing_and_leaves_nothing_that_looks_finished(
+    data_of, small_release, tmp_path, shard_cache, beats, monkeypatch
+):
+    monkeypatch.setattr("training.packing_run._BATCH_CHARACTERS", 500)
+    left = beats
+
+    def beat():
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise StopAsked
+
+    with pytest.raises(StopAsked):
+        data_of(beat=beat)
+    assert not list(tmp_path.glob("*packed*"))
+    shard_cache.close()
+    assert {thread.name for thread in threading.enumerate() if "shard" in thread.name or "Pool" in thread.name} == set()
+    cache = ShardCache(tmp_path / "again", open_file, max_bytes=1 << 30)
+    beaten: list[float] = []
+    again = data_of(cache=cache, beat=lambda: beaten.append(time.monotonic()))
+    cache.close()
+    assert len(beaten) > 9
+    assert again.plan["draws"] == again.plan["draws_wanted"]
+
+
+def test_packing_that_waits_for_a_store_gives_signs_of_life_and_can_be_stopped(
+    data_of, tmp_path, small_release, monkeypatch
+):
+    monkeypatch.setattr("training.waiting._BEAT_SECONDS", 0.02)
+    told = 0
+
+    class Slow:
+        """A store that gives a byte at a time."""
+
+        def __init__(self, path):
+            self.file = open_file(path)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def __getattr__(self, name):
+            return getattr(self.file, name)
+
+        def read(self, _size=-1):
+            time.sleep(0.01)
+            return self.file.read(1)
+
+    def beat():
+        nonlocal told
+        told += 1
+        if told == 20:
+            raise StopAsked
+
+    cache = ShardCache(tmp_path / "slow", Slow, max_bytes=1 << 30)
+    started = time.monotonic()
+    with pytest.raises(StopAsked):
+        data_of(cache=cache, beat=beat)
+    assert time.monotonic() - started < 10.0
+    cache.close()
+    assert not list(tmp_path.glob("*packed*"))
+    assert not [thread for thread in threading.enumerate() if "shard" in thread.name]
 
 
 def test_progress_is_told(data_of):
