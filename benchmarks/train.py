@@ -142,14 +142,15 @@ def make_arms(run: Run, batch_sequences: int, micro: int, names: Sequence[str], 
     from training.base_model import load_model
     from training.heartbeat import Heartbeat
     from training.model_loss import PackedLoss
+    from training.process import StopRequest
+    from training.ranks import Ranks
     from training.trainer import Trainer
 
     precision = run.training.precision
-    accelerator = Accelerator(
-        mixed_precision="bf16" if precision == "bf16" else "no", log_with=["tensorboard"], project_dir=str(run.folder)
-    )
+    accelerator = Accelerator(mixed_precision="bf16" if precision == "bf16" else "no", project_dir=str(run.folder))
     device = accelerator.device
-    trainer = Trainer(run, "I", accelerator, _say, None, Heartbeat(run.folder / "heartbeat.json", 3_600))
+    heartbeat = Heartbeat(run.folder / "heartbeat.json", 3_600)
+    trainer = Trainer(run, "I", accelerator, Ranks(accelerator), _say, None, heartbeat, StopRequest())
     for group in trainer.optimizer.param_groups:
         group["lr"] = arms.LEARNING_RATE
     compiles = device.type == "cuda"

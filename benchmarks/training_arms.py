@@ -59,7 +59,7 @@ class Arm:
 
 def ours(trainer: Trainer) -> Arm:
     batches = trainer.loader.batches(1)
-    trainer.accelerator.init_trackers("tensorboard/benchmark")
+    trainer.report.open_trackers("benchmark", trainer.run.training.trackers, 1)
 
     def block(steps: int) -> Block:
         before = trainer.tokens
@@ -69,7 +69,7 @@ def ours(trainer: Trainer) -> Arm:
             trainer.train_step(next(batches), step_started)
         _wait_for(trainer.accelerator.device)
         seconds = time.monotonic() - started
-        losses = tuple(entry["loss"] for entry in trainer.metrics.steps_of(trainer.stage)[-steps:])
+        losses = tuple(entry["loss"] for entry in trainer.report.metrics.steps_of(trainer.stage)[-steps:])
         return Block(seconds, trainer.tokens - before, losses)
 
     return Arm("ours", block, trainer.close)

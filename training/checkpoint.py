@@ -16,10 +16,10 @@ from typing import Any
 import orjson
 
 from forge.schema import canonical_json, content_hash
-from training.files import file_sha256, sync_folder, write_atomically
+from training.files import file_sha256, sync_entry, sync_folder, write_atomically
 
 _MANIFEST = "manifest.json"
-_MARKER = "_COMPLETE"
+MARKER = "_COMPLETE"
 
 
 class BadCheckpoint(Exception):
@@ -82,7 +82,8 @@ def write_checkpoint(
         if folder.exists():
             shutil.rmtree(folder)
         aside.rename(folder)
-        write_atomically(folder / _MARKER, content_hash((folder / _MANIFEST).read_bytes()).encode())
+        sync_entry(folder)
+        write_atomically(folder / MARKER, content_hash((folder / _MANIFEST).read_bytes()).encode())
 
     try:
         _together(writers, folder, prepare if writers.is_main else None)
@@ -109,17 +110,17 @@ def _together(writers: Writers, folder: Path, act: Callable[[], None] | None) ->
 
 def is_complete(folder: Path) -> bool:
     """Whether the checkpoint was finished; :func:`load_checkpoint` tells whether its bytes still hold."""
-    return (folder / _MARKER).is_file()
+    return (folder / MARKER).is_file()
 
 
 def read_state(folder: Path) -> dict[str, Any]:
     """What the writer stated. Raises :class:`BadCheckpoint` when it is incomplete or the manifest changed."""
     try:
-        manifest, marker = (folder / _MANIFEST).read_bytes(), (folder / _MARKER).read_text()
+        manifest, marker = (folder / _MANIFEST).read_bytes(), (folder / MARKER).read_text()
     except OSError:
         raise BadCheckpoint(f"{folder}: incomplete") from None
     if content_hash(manifest) != marker:
-        raise BadCheckpoint(f"{folder}: {_MANIFEST} differs from {_MARKER}")
+        raise BadCheckpoint(f"{folder}: {_MANIFEST} differs from {MARKER}")
     state: dict[str, Any] = orjson.loads(manifest)["state"]
     return state
 

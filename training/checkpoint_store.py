@@ -21,10 +21,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from forge.config import ConfigurationError
-from training.checkpoint import BadCheckpoint, load_checkpoint
+from training.checkpoint import MARKER, BadCheckpoint, load_checkpoint
 from training.files import sync_folder
 
-_MARKER = "_COMPLETE"
 _TRIES = 8
 _ASKED_TRIES = 4  # of what somebody waits for
 _REQUEST_TRIES = 3  # boto3's own, of each part
@@ -227,8 +226,8 @@ class CheckpointStore:
                         raise
                     except OSError:  # a file system without hard links
                         shutil.copyfile(path, link)
-            if not (staged / _MARKER).is_file():
-                raise FileNotFoundError(f"no {_MARKER}: incomplete")
+            if not (staged / MARKER).is_file():
+                raise FileNotFoundError(f"no {MARKER}: incomplete")
         except OSError:
             shutil.rmtree(staged, ignore_errors=True)
             raise
@@ -239,15 +238,15 @@ class CheckpointStore:
         was killed, uploaded whole are not uploaded again."""
         before = _facts(staged)
         load_checkpoint(staged)
-        marker = (staged / _MARKER).read_text()
+        marker = (staged / MARKER).read_text()
         if self._marker(name) == marker:
             return
-        wanted = {self._key(name, path): size for path, (size, *_) in before.items() if path != _MARKER}
+        wanted = {self._key(name, path): size for path, (size, *_) in before.items() if path != MARKER}
         there = self._list(f"{name}/")
-        self._delete([self._key(name, _MARKER)])
+        self._delete([self._key(name, MARKER)])
         self._delete(there.keys() - wanted.keys())
         self._abort_parts(name)
-        for path in before.keys() - {_MARKER}:
+        for path in before.keys() - {MARKER}:
             key = self._key(name, path)
             if there.get(key) == wanted[key] and self._checkpoint_of(key) == marker:
                 continue
@@ -263,7 +262,7 @@ class CheckpointStore:
             raise _Unequal(f"{self.uri}/{name}: the store lists other files than were uploaded")
         if _facts(staged) != before:
             raise BadCheckpoint("its files changed while they were uploaded")
-        self._client.put_object(Bucket=self._bucket, Key=self._key(name, _MARKER), Body=marker.encode())
+        self._client.put_object(Bucket=self._bucket, Key=self._key(name, MARKER), Body=marker.encode())
 
     def _require_open(self, *_: object) -> None:
         if self._closed.is_set():
@@ -277,7 +276,7 @@ class CheckpointStore:
         depth = prefix.count("/") + 1
         names = {"/".join(key.removeprefix(self._base).split("/")[:depth]) for key in keys}
         removed = {name for name in names if _order(name) < _order(complete[-1])} - set(complete[-keep:])
-        self._delete([self._key(name, _MARKER) for name in complete if name in removed])
+        self._delete([self._key(name, MARKER) for name in complete if name in removed])
         self._delete([key for key in keys if "/".join(key.removeprefix(self._base).split("/")[:depth]) in removed])
         for name in removed:
             self._abort_parts(name)
@@ -297,7 +296,8 @@ class CheckpointStore:
         """
         _require_name(name)
         aside = folder.parent / f".{folder.name}.download"
-        shutil.rmtree(aside, ignore_errors=True)
+        for left_over in folder.parent.glob(".*.download"):  # of a killed process: a run has one writer at a time
+            shutil.rmtree(left_over, ignore_errors=True)
         try:
             aside.mkdir(parents=True)
             self._asked(name, lambda: self._fetch(name, aside))
@@ -315,7 +315,7 @@ class CheckpointStore:
 
     def _fetch(self, name: str, aside: Path) -> None:
         keys = self._list(f"{name}/")
-        if self._key(name, _MARKER) not in keys:
+        if self._key(name, MARKER) not in keys:
             raise BadCheckpoint("absent or incomplete in the store")
         free, total = shutil.disk_usage(aside).free, sum(keys.values())
         if free < total:
@@ -348,7 +348,7 @@ class CheckpointStore:
         return {entry["Key"]: int(entry["Size"]) for page in pages for entry in page.get("Contents", ())}
 
     def _complete(self, keys: Iterable[str], prefix: str) -> list[str]:
-        ends = f"/{_MARKER}"
+        ends = f"/{MARKER}"
         names = [key.removeprefix(self._base).removesuffix(ends) for key in keys if key.endswith(ends)]
         return sorted((name for name in names if "/" not in name.removeprefix(prefix)), key=_order)
 
@@ -357,7 +357,7 @@ class CheckpointStore:
         from botocore.exceptions import ClientError
 
         try:
-            reply = self._client.get_object(Bucket=self._bucket, Key=self._key(name, _MARKER))
+            reply = self._client.get_object(Bucket=self._bucket, Key=self._key(name, MARKER))
         except ClientError as error:
             if _code(error) == "NoSuchKey":
                 return ""

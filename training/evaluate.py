@@ -10,7 +10,6 @@ import datetime
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -21,7 +20,7 @@ from forge.lake import Lake
 from forge.schema import canonical_json, content_hash, table_of
 from training.base_model import load_model, load_tokenizer
 from training.chat import prompt_hash
-from training.checkpoint import BadCheckpoint, read_state
+from training.checkpoint import MARKER, BadCheckpoint, Checkpoint, load_checkpoint
 from training.command import REFUSALS, parser_of, refuse, run_of
 from training.evaluation.bfcl import CATEGORIES, BfclItem, bfcl_items, sample
 from training.evaluation.scoring import ScoredText
@@ -45,7 +44,7 @@ def evaluate_checkpoint(run: Run, settings: Settings, checkpoint: str, say: Say 
     folder = run.model_folder(checkpoint)
     tokenizer = load_tokenizer(folder)
     if checkpoint != "base":
-        _check_template(folder, tokenizer)
+        _check_template(load_checkpoint(folder), tokenizer)
     bfcl = artifact_path(settings, "bfcl") if "bfcl" in settings.artifacts else None
     key = content_hash(
         EVALUATION_VERSION,
@@ -54,6 +53,7 @@ def evaluate_checkpoint(run: Run, settings: Settings, checkpoint: str, say: Say 
         canonical_json(settings.evaluation.model_dump(mode="json")),
         settings.artifacts["bfcl"].sha256 if bfcl else "",
         prompt_hash(tokenizer),
+        run.base.sha if checkpoint == "base" else (folder / MARKER).read_text(),
     )
     path = run.folder / f"evaluation-{checkpoint}.json"
     if path.is_file():
@@ -75,12 +75,12 @@ def evaluate_checkpoint(run: Run, settings: Settings, checkpoint: str, say: Say 
     return result
 
 
-def _check_template(folder: Path, tokenizer: Any) -> None:
+def _check_template(checkpoint: Checkpoint, tokenizer: Any) -> None:
     """Raises :class:`BadCheckpoint` when the model was trained on chats rendered otherwise than we render them now."""
-    trained_on = read_state(folder).get("template_hash")
+    trained_on = checkpoint.state.get("template_hash")
     if trained_on != prompt_hash(tokenizer):
         raise BadCheckpoint(
-            f"{folder}: was trained with chat rendering {trained_on}, this version and its tokenizer render "
+            f"{checkpoint.folder}: was trained with chat rendering {trained_on}, this version and its tokenizer render "
             f"{prompt_hash(tokenizer)}: losses and answers would not say how good the model is; train it again"
         )
 
@@ -92,7 +92,7 @@ def _measure(
 
     from training.evaluation.ast_accuracy import answers_of, check
     from training.evaluation.benchmark_loss import score_item
-    from training.evaluation.held_out import held_out_documents, score_document
+    from training.evaluation.held_out import score_document
 
     chosen = settings.evaluation
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -125,14 +125,7 @@ def _measure(
                 detail = {"tokens": len(nats)}
                 metrics.append(_metric("bfcl", f"{part}_nats_per_token", sum(nats) / len(nats), len(scored), detail))
             took(f"benchmark loss on {len(scored)} items")
-        cache = run.shard_cache()
-        try:
-            held_out = held_out_documents(
-                run.release, run.open_file, cache, chosen.held_out_documents_per_kind, chosen.seed
-            )
-        finally:
-            cache.close()
-        for kind, documents in held_out.items():
+        for kind, documents in run.held_out_documents().items():
             texts = (score_document(model, tokenizer, found.text, chosen.held_out_max_tokens) for found in documents)
             metrics += _loss_metrics(f"held_out:{kind}", [text for text in texts if text is not None])
         took("held-out loss")

@@ -28,6 +28,15 @@ def sync_folder(folder: Path) -> None:
                 os.close(handle)
 
 
+def sync_entry(path: Path) -> None:
+    """fsync the folder that names ``path``: after a loss of power the name is there too."""
+    handle = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write ``content`` so that readers see the old file or the new one, also after a crash."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,3 +46,4 @@ def write_atomically(path: Path, content: bytes) -> None:
         sink.flush()
         os.fsync(sink.fileno())
     aside.replace(path)
+    sync_entry(path)

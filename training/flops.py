@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import copy
 import re
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -36,34 +36,51 @@ def peak_tflops(device_name: str, precision: Literal["bf16", "fp32"]) -> float |
     return None
 
 
-def training_flops(config: Any, cu_seqlens: NDArray[np.int32], target_tokens: int | None = None) -> float:
-    """Operations of one forward and backward pass over sequences of documents that do not see each other.
-
-    6 for each token and each parameter of a matrix (the head's included, embeddings not), and 6 * layers * attention
-    width * length^2 for each document: PaLM (arXiv 2204.02311), appendix B, halved for causal attention. What
-    activation checkpointing recomputes does not count; padding counts, as a document. ``cu_seqlens`` (sequences, pieces
-    + 1): starts of the pieces and the end, padded with the end. ``target_tokens``: that many go through the head, None:
-    all. Sliding windows are not taken off, and of a mixture of experts all experts count: an upper bound for both.
-    """
-    body, head = _matrix_parameters(config.__class__, config.to_json_string())
-    offsets = cu_seqlens.astype(np.int64)
-    lengths = offsets[..., 1:] - offsets[..., :-1]
-    tokens = int(lengths.sum())
-    heads = config.num_attention_heads
-    width = heads * (getattr(config, "head_dim", None) or config.hidden_size // heads)
-    matrices = body * tokens + head * (tokens if target_tokens is None else target_tokens)
-    return float(6 * (matrices + config.num_hidden_layers * width * int((lengths**2).sum())))
+def mfu(flops_per_second: float, peak_tflops: float | None, devices: int) -> float | None:
+    """Model FLOPs utilisation: what the model needs per second, of what all devices can do at most."""
+    return None if peak_tflops is None else flops_per_second / (peak_tflops * 1e12 * devices)
 
 
-@lru_cache(maxsize=8)
-def _matrix_parameters(configuration: Any, written: str) -> tuple[int, int]:
-    """Parameters of the matrices of the decoder and of the head, counted on a model without memory."""
+@dataclass(frozen=True, slots=True)
+class TrainingFlops:
+    """What training a model costs. ``body`` and ``head``: parameters of matrices; ``attention``: layers x width."""
+
+    body: int
+    head: int
+    attention: int
+
+    @classmethod
+    def of(cls, config: Any) -> TrainingFlops:
+        """Of a transformers configuration; counted on a model without memory."""
+        heads = config.num_attention_heads
+        width = heads * (getattr(config, "head_dim", None) or config.hidden_size // heads)
+        return cls(*_matrix_parameters(config), config.num_hidden_layers * width)
+
+    def __call__(self, cu_seqlens: NDArray[np.int32], target_tokens: int | None = None) -> float:
+        """Operations of one forward and backward pass over sequences of documents that do not see each other.
+
+        6 for each token and each parameter of a matrix (the head's included, embeddings not), and 6 * layers *
+        attention width * length^2 for each document: PaLM (arXiv 2204.02311), appendix B, halved for causal attention.
+        What activation checkpointing recomputes does not count; padding counts, as a document. ``cu_seqlens``
+        (sequences, pieces + 1): starts of the pieces and the end, padded with the end. ``target_tokens``: that many go
+        through the head, None: all. Sliding windows are not taken off, and of a mixture of experts all experts count:
+        an upper bound for both.
+        """
+        offsets = cu_seqlens.astype(np.int64)
+        lengths = offsets[..., 1:] - offsets[..., :-1]
+        tokens = int(lengths.sum())
+        matrices = self.body * tokens + self.head * (tokens if target_tokens is None else target_tokens)
+        return float(6 * (matrices + self.attention * int((lengths**2).sum())))
+
+
+def _matrix_parameters(config: Any) -> tuple[int, int]:
+    """Parameters of the matrices of the decoder and of the head."""
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.pytorch_utils import Conv1D
 
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(configuration.from_dict(json.loads(written)))
+        model = AutoModelForCausalLM.from_config(copy.deepcopy(config))
     head = model.get_output_embeddings()
     matrices = sum(
         module.weight.numel()

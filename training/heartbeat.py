@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import sys
 import time
@@ -22,17 +23,19 @@ class Heartbeat:
     same command then goes on from the newest checkpoint.
     """
 
-    def __init__(self, path: Path, stall_timeout_seconds: float) -> None:
+    def __init__(self, path: Path | None, stall_timeout_seconds: float) -> None:
+        """``path`` None: only the end of a process that stalls. One rank writes the file."""
         self._path, self._stall_timeout_seconds = path, stall_timeout_seconds
         self._written = -_WRITE_EVERY_SECONDS
 
     def beat(self, stage: str, step: int, micro_batch: int) -> None:
         faulthandler.dump_traceback_later(self._stall_timeout_seconds, exit=True, file=sys.__stderr__ or sys.stderr)
         now = time.monotonic()
-        if now - self._written >= _WRITE_EVERY_SECONDS:
+        if self._path is not None and now - self._written >= _WRITE_EVERY_SECONDS:
             self._written = now
             entry = {"stage": stage, "step": step, "micro_batch": micro_batch, "time": time.time()}
-            write_atomically(self._path, orjson.dumps(entry))
+            with contextlib.suppress(OSError):  # a full disk is told by what matters: the next checkpoint
+                write_atomically(self._path, orjson.dumps(entry))
 
     def stop(self) -> None:
         """Nothing is watched any more."""

@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
+from torch.distributed.fsdp import FSDPModule
 
 from forge.artifacts import artifact_path
 from training.corpus_input import CorpusText
 from training.evaluation.benchmark_loss import score_item
 from training.evaluation.bfcl import BfclItem, bfcl_items, sample
-from training.evaluation.held_out import held_out_documents, score_document
+from training.evaluation.held_out import score_document
 from training.evaluation.scoring import ScoredText
 from training.model_loss import PackedLoss
 from training.run import Run
@@ -37,15 +37,8 @@ class LossProbe:
         settings, chosen = run.settings, run.settings.evaluation
         folder = artifact_path(settings, "bfcl") if "bfcl" in settings.artifacts else None
         items = bfcl_items(folder) if folder else []
-        cache = run.shard_cache()
-        try:
-            held_out = held_out_documents(
-                run.release, run.open_file, cache, chosen.held_out_documents_per_kind, chosen.seed
-            )
-        finally:
-            cache.close()
         benchmark = sample(items, chosen.benchmark_loss_items, chosen.seed, "benchmark_loss") if items else []
-        return cls(tokenizer, benchmark, held_out, chosen.held_out_max_tokens)
+        return cls(tokenizer, benchmark, run.held_out_documents(), chosen.held_out_max_tokens)
 
     def measure(self, packed_loss: PackedLoss) -> dict[str, float]:
         """Nats per token of the gold calls (``bfcl``) and of each kind's held-out documents (``held_out:<kind>``).
@@ -53,6 +46,8 @@ class LossProbe:
         Every rank calls this: sharded parameters are gathered layer by layer.
         """
         found: dict[str, float] = packed_loss.apply_to_model(self._measure)
+        if isinstance(packed_loss, FSDPModule):
+            packed_loss.reshard()  # without a backward pass FSDP leaves the root's parameters gathered
         return found
 
     def _measure(self, model: Any) -> dict[str, float]:
@@ -60,15 +55,13 @@ class LossProbe:
         model.eval()
         model.set_attn_implementation("sdpa")
         try:
-            # The compiled decoder is made for one shape; texts of many lengths would compile it again and again
-            with torch.compiler.set_stance("force_eager"):
-                gold = [score_item(model, self.tokenizer, item).gold for item in self.benchmark]
-                by_kind = {
-                    f"held_out:{kind}": [
-                        score_document(model, self.tokenizer, document.text, self.max_tokens) for document in documents
-                    ]
-                    for kind, documents in self.held_out.items()
-                }
+            gold = [score_item(model, self.tokenizer, item).gold for item in self.benchmark]
+            by_kind = {
+                f"held_out:{kind}": [
+                    score_document(model, self.tokenizer, document.text, self.max_tokens) for document in documents
+                ]
+                for kind, documents in self.held_out.items()
+            }
         finally:
             model.set_attn_implementation(attention)
             model.train(was_training)

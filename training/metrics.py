@@ -41,11 +41,23 @@ class MetricsFile:
         with self.path.open("ab") as sink:
             sink.write(orjson.dumps(dict(entry)) + b"\n")
 
-    def steps_of(self, stage: str) -> list[dict[str, Any]]:
+    def of(self, stage: str) -> list[dict[str, Any]]:
+        """Steps and events of a stage."""
         if not self.path.is_file():
             return []
         entries = [orjson.loads(line) for line in self.path.read_bytes().splitlines() if line.endswith(b"}")]
-        return [entry for entry in entries if entry["stage"] == stage and "event" not in entry]
+        return [entry for entry in entries if entry["stage"] == stage]
+
+    def steps_of(self, stage: str) -> list[dict[str, Any]]:
+        return [entry for entry in self.of(stage) if "event" not in entry]
+
+    def adopt(self, stage: str, other: MetricsFile) -> None:
+        """Take a stage's lines from another machine's file when they go further than those here."""
+        theirs = other.of(stage)
+        if len(theirs) > len(self.of(stage)):
+            self.rewind(stage, 0)
+            for entry in theirs:
+                self.append(entry)
 
 
 class Progress:

@@ -23,9 +23,15 @@ def adamw(model: nn.Module, weight_decay: float) -> torch.optim.AdamW:
 
 
 def moments(model: nn.Module, optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
-    """``exp_avg.<parameter>`` and ``exp_avg_sq.<parameter>``; zeros before the first step. DTensors stay DTensors."""
+    """``exp_avg.<parameter>`` and ``exp_avg_sq.<parameter>``; zeros before the first step. DTensors stay DTensors.
+
+    Raises ValueError for a parameter that the optimizer does not hold: sharded ones are others while they are gathered.
+    """
+    held = {parameter for group in optimizer.param_groups for parameter in group["params"]}
     found: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():
+        if parameter not in held:
+            raise ValueError(f"parameter {name} is not the optimizer's")
         state = optimizer.state[parameter]
         if not state:
             state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)

@@ -20,6 +20,7 @@
 from __future__ import annotations
 
 import fcntl
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,18 +34,24 @@ import pyarrow.parquet as pq
 from forge.config import Settings, TrainingSettings
 from forge.schema import canonical_json, content_hash
 from training.base_model import BaseModel, base_model_of
+from training.chat import RENDERING_VERSION
 from training.checkpoint import is_complete
 from training.checkpoint_store import CheckpointStore
-from training.corpus_input import Release
+from training.corpus_input import CorpusText, Release
 from training.files import write_atomically
+from training.loader import LOADER_VERSION
+from training.metrics import MetricsFile
 from training.shard import OpenFile
 from training.shard_cache import ShardCache
+from training.stage_data import PACKING_VERSION
+from training.stage_record import FACTS, METRICS, SEEN
 
 RUN_VERSION = "2"
 STAGES = ("I", "II", "III")
 CHECKPOINTS = ("base", *STAGES)
-_WHAT_IS_TRAINED = {"seed", "max_document_tokens", "weight_decay", "max_gradient_norm", "spikes", "precision", "stages"}
-"""Settings that make another run. The others say where and how it is computed: a run goes on under changed ones."""
+_WHAT_IS_TRAINED = {"seed", "max_document_tokens", "weight_decay", "max_gradient_norm", "precision", "stages"}
+"""Settings that make another run. The others say where and how it is computed, or what an operator allows (spikes): a
+run goes on under changed ones."""
 
 
 class StageMissing(Exception):
@@ -112,6 +119,25 @@ class Run:
             return None
         return CheckpointStore(f"{place.rstrip('/')}/{self.run_id}", endpoint=lake.s3_endpoint, region=lake.s3_region)
 
+    def held_out_documents(self) -> Mapping[str, list[CorpusText]]:
+        """Held-out documents of each kind, as many as the evaluation's settings say."""
+        from training.evaluation.held_out import held_out_documents  # late: torch
+
+        chosen, cache = self.settings.evaluation, self.shard_cache()
+        try:
+            return held_out_documents(
+                self.release, self.open_file, cache, chosen.held_out_documents_per_kind, chosen.seed
+            )
+        finally:
+            cache.close()
+
+    def adopt(self, stage: str) -> None:
+        """Take up what a model that was trained on another machine says of its stage."""
+        folder = self.model_folder(stage)
+        self.record_stage(stage, orjson.loads((folder / FACTS).read_bytes()))
+        MetricsFile(self.folder / "metrics.jsonl").adopt(stage, MetricsFile(folder / METRICS))
+        shutil.copyfile(folder / SEEN, self.seen_path(stage))
+
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Nobody else trains this run meanwhile; the lock ends with the process. Raises :class:`RunInUse`."""
@@ -142,9 +168,12 @@ class Run:
             self.folder / "run.json", orjson.dumps(summary, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2)
         )
 
+    def seen_path(self, stage: str) -> Path:
+        return self.folder / f"seen-{stage}.parquet"
+
     def write_seen(self, stage: str, seen: pa.Table, step: int) -> None:
         """Replace ``seen-<stage>.parquet``: what the stage saw up to ``step``, which its metadata names."""
-        path = self.folder / f"seen-{stage}.parquet"
+        path = self.seen_path(stage)
         aside = path.with_name(f".{path.name}.aside")
         pq.write_table(seen.replace_schema_metadata({"step": str(step)}), aside, compression="zstd")
         aside.replace(path)
@@ -155,6 +184,9 @@ def open_run(settings: Settings, release: Release, open_file: OpenFile, local_ro
     base = base_model_of(settings)
     run_id = content_hash(
         RUN_VERSION,
+        PACKING_VERSION,
+        LOADER_VERSION,
+        RENDERING_VERSION,
         release.release_id,
         base.sha,
         canonical_json(settings.training.model_dump(mode="json", include=_WHAT_IS_TRAINED)),

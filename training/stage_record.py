@@ -1,13 +1,37 @@
-"""What the summary of a run keeps of a finished stage."""
+"""What is kept of a stage beside its weights, so that another machine knows it too.
+
+Checkpoints hold the stage's lines of the metrics file; models also ``stage.json``, what the run's summary keeps of the
+stage, and what it saw.
+"""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+import orjson
 
 from training.environment import code_version, hardware
 
+METRICS = "forge/metrics.jsonl"
+FACTS = "forge/stage.json"
+SEEN = "forge/seen.parquet"
 _ONLY_TO_GO_ON = ("spikes",)
+
+
+def write_record(
+    folder: Path, metrics: Sequence[Mapping[str, Any]], facts: Mapping[str, Any] | None = None, seen: Path | None = None
+) -> None:
+    """Put the record of a stage beside its weights."""
+    path = folder / METRICS
+    path.parent.mkdir()
+    path.write_bytes(b"".join(orjson.dumps(dict(entry)) + b"\n" for entry in metrics))
+    if facts is not None:
+        (folder / FACTS).write_bytes(orjson.dumps(dict(facts), option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2))
+    if seen is not None:
+        shutil.copyfile(seen, folder / SEEN)
 
 
 def stage_facts(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ import numpy as np
 import orjson
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from forge.config import ConfigurationError
@@ -29,33 +28,38 @@ from training.chat import prompt_hash
 from training.checkpoint import (
     BadCheckpoint,
     Checkpoint,
-    Writers,
     load_checkpoint,
     newest_checkpoint,
     prune_checkpoints,
+    read_state,
     write_checkpoint,
 )
 from training.checkpoint_store import CheckpointStore
 from training.files import write_atomically
-from training.flops import peak_tflops, training_flops
+from training.flops import TrainingFlops, mfu, peak_tflops
 from training.heartbeat import Heartbeat
-from training.loader import Batch, StageLoader
+from training.loader import NO_TARGET, Batch, StageLoader
 from training.loss_probe import LossProbe
-from training.metrics import MetricsFile, Progress, memory_gb
-from training.model_loss import IGNORED, PackedLoss, verify_loss
+from training.metrics import MetricsFile, memory_gb
+from training.model_loss import PackedLoss, verify_loss
 from training.optimizer import adamw
 from training.parallel import clip_gradients, data_rank, distribute, packed_loss_of, whole_model, without_gradient_sync
+from training.precision import product_type
 from training.process import StopRequest
+from training.ranks import Ranks
 from training.run import NotFinite, Run, Stopped
 from training.run_card import model_card_files, write_run_card
 from training.schedule import learning_rate_at
+from training.shard import ShardError
 from training.spikes import SpikeGuard
-from training.stage_data import stage_data
-from training.stage_record import stage_facts
+from training.stage_data import StageData, stage_data
+from training.stage_record import METRICS, stage_facts, write_record
+from training.step_report import StepReport
 from training.training_state import load_training_state, save_training_state, state_bytes
 
-DRAIN_SECONDS = 600.0
 _MICRO_BATCH_TOKENS = {"cuda": 32_768, "cpu": 2_048}
+COPIES_SECONDS = 600.0
+_LAST_COPIES_SECONDS = 20.0  # who asks for an end waits a minute; the next start copies what is missing
 
 
 class Trainer:
@@ -66,58 +70,59 @@ class Trainer:
         run: Run,
         stage: str,
         accelerator: Accelerator,
+        ranks: Ranks,
         say: Callable[[str], None],
         store: CheckpointStore | None,
         heartbeat: Heartbeat,
+        stop: StopRequest,
     ) -> None:
-        self.run, self.stage, self.accelerator, self.say = run, stage, accelerator, say
-        self.store, self.heartbeat = store, heartbeat
+        self.run, self.stage, self.accelerator, self.ranks, self.say = run, stage, accelerator, ranks, say
+        self.store, self.heartbeat, self.stop = store, heartbeat, stop
         self.settings = run.training.stages[stage]  # type: ignore[index]
         self.start = run.start_of(stage)
+        if ranks.is_main and self.start != run.base.folder:
+            load_checkpoint(self.start)  # every byte of it is compared with its manifest
         self.tokenizer = load_tokenizer(self.start)
-        self.writers = Writers(accelerator.is_main_process, lambda text: gather_object([text]))
         self.loader = self._open_data()
         self.order_hash = self.loader.order_hash()
-        self.metrics = MetricsFile(run.folder / "metrics.jsonl")
-        self.progress = Progress(say, self.loader.steps)
-        torch.manual_seed(run.training.seed)
-        language_model = load_model(self.start)
-        language_model.train()
-        language_model.to(accelerator.device)
-        dtype = torch.bfloat16 if run.training.precision == "bf16" else torch.float32
-        self.attention = choose_attention(language_model, run.training.attention, accelerator.device, say, dtype)
-        verify_loss(language_model, accelerator.device)
-        if run.training.activation_checkpointing:
-            language_model.activation_checkpointing_enable({"use_reentrant": False})
-        packed_loss = PackedLoss(language_model)
-        if run.training.compile if run.training.compile is not None else accelerator.device.type == "cuda":
-            packed_loss.compile_decoder()
-        self.model: nn.Module = distribute(packed_loss, accelerator, run.training)
-        self.packed_loss = packed_loss_of(self.model, accelerator)
+        self.report = StepReport(run.folder, stage, self.loader.steps, accelerator, say)
+        torch.manual_seed(run.training.seed + self.loader.rank)  # dropout differs over the data, not within a tensor
+        self.packed_loss, self.model = self._open_model()
+        self.flops = TrainingFlops.of(self.packed_loss.model.config)
         self.optimizer = adamw(self.packed_loss, run.training.weight_decay)
         self.peak_tflops = run.training.peak_tflops or peak_tflops(_device_name(accelerator), run.training.precision)
-        self.probe = self._open_probe()
+        probe_every = run.training.benchmark_loss_every_tokens
+        self.probe = None if probe_every is None else LossProbe.of(run, self.tokenizer)
         self.waited_seconds = 0.0
         self.saved_step = self._resume()
 
     # --- opening ----------------------------------------------------------------------------------------------------
 
     def _open_data(self) -> StageLoader:
-        run = self.run
-        part = data_rank(self.accelerator.process_index, self.accelerator.num_processes, run.training)
+        run, part = self.run, data_rank(self.ranks.rank, self.ranks.size, self.run.training)
         cache = run.shard_cache()
+
+        def beat() -> None:
+            self.heartbeat.beat(self.stage, 0, 0)
+            if self.stop:
+                raise Stopped(f"stage {self.stage} stopped while its data was packed; start again")
+
+        def opened() -> StageData:
+            return stage_data(
+                run.release,
+                run.open_file,
+                run.training,
+                self.stage,
+                self.tokenizer,
+                run.packed_folder(self.stage),
+                cache,
+                self.say,
+                beat=beat,
+            )
+
         try:
-            with self.accelerator.main_process_first():
-                data = stage_data(
-                    run.release,
-                    run.open_file,
-                    run.training,
-                    self.stage,
-                    self.tokenizer,
-                    run.packed_folder(self.stage),
-                    cache,
-                    self.say,
-                )
+            self.ranks.main_first(opened)
+            data = opened()
         finally:
             cache.close()
         try:
@@ -138,10 +143,24 @@ class Trainer:
         self.micro_batch_sequences = max(size for size in range(1, min(wanted, own) + 1) if own % size == 0)
         return loader
 
-    def _open_probe(self) -> LossProbe | None:
-        if self.run.training.benchmark_loss_every_tokens is None:
-            return None
-        return LossProbe.of(self.run, self.tokenizer)
+    def _open_model(self) -> tuple[PackedLoss, nn.Module]:
+        """The model itself, and as this rank calls it."""
+        training, device = self.run.training, self.accelerator.device
+        language_model = load_model(self.start)
+        language_model.train()
+        language_model.to(device)
+        dtype = torch.bfloat16 if training.precision == "bf16" else torch.float32
+        if product_type(device.type, dtype) != dtype:
+            self.say("training.precision: this processor emulates bf16; fp32 is faster here, and more exact")
+        self.attention = choose_attention(language_model, training.attention, device, self.say, dtype)
+        verify_loss(language_model, device)
+        if training.activation_checkpointing:
+            language_model.activation_checkpointing_enable({"use_reentrant": False})
+        packed_loss = PackedLoss(language_model)
+        if training.compile if training.compile is not None else device.type == "cuda":
+            packed_loss.compile_decoder()
+        model = distribute(packed_loss, self.accelerator, training)
+        return packed_loss_of(model, self.accelerator), model
 
     def _resume(self) -> int:
         """Take up the newest checkpoint; returns its step, 0 without one."""
@@ -150,11 +169,13 @@ class Trainer:
         if chosen is not None:
             state = chosen.state
             if state.get("order_hash") != self.order_hash:
-                raise BadCheckpoint(f"{chosen.folder}: was trained on another ordered data list")
+                raise BadCheckpoint(
+                    f"{chosen.folder}: was trained on another ordered data list; remove {chosen.folder.parent} to "
+                    "train the stage from its start"
+                )
             step, self.tokens, guard = int(state["step"]), int(state["tokens"]), state["spikes"]
             applied = step - int(guard["skipped_steps"])
-            rank = self.accelerator.process_index
-            load_training_state(chosen.folder, self.packed_loss, self.optimizer, rank, applied)
+            load_training_state(chosen.folder, self.packed_loss, self.optimizer, self.ranks.rank, applied)
             self.say(f"stage {self.stage} goes on after step {step} of {self.loader.steps}")
         else:
             batch = f"{self.loader.batch_sequences} x {self.loader.sequence_tokens} tokens"
@@ -163,70 +184,71 @@ class Trainer:
                 f"{self.micro_batch_sequences} sequences at once, attention {self.attention}"
             )
         self.spikes = SpikeGuard(self.run.training.spikes, guard)
-        if self.accelerator.is_main_process:
-            self.metrics.rewind(self.stage, step)
+        if self.ranks.is_main:
+            if chosen is not None:
+                self.report.metrics.adopt(self.stage, MetricsFile(chosen.folder / METRICS))
+            self.report.metrics.rewind(self.stage, step)
         return step
 
     def _newest_checkpoint(self) -> Checkpoint | None:
         """The first rank's choice, for all: a rank of its own opinion would train something else."""
         name = ""
-        if self.accelerator.is_main_process:
+        if self.ranks.is_main:
             found = newest_checkpoint(self.run.folder / "checkpoints", f"{self.stage}-")
             name = found.folder.name if found else ""
-        name = self.writers.gather(name)[0]
-        return load_checkpoint(self.run.folder / "checkpoints" / name) if name else None
+        name = self.ranks.texts(name)[0]
+        if not name:
+            return None
+        folder = self.run.folder / "checkpoints" / name
+        return Checkpoint(folder, read_state(folder))
 
     # --- steps ------------------------------------------------------------------------------------------------------
 
-    def run_steps(self, stop: StopRequest) -> int:
-        """All steps that are left; returns how many there were."""
+    def run_steps(self) -> int:
+        """All steps that are left; returns how many there were. Raises :class:`Stopped` when asked to."""
         first = self.saved_step + 1
-        # A folder per stage: purging what a resumed stage logs again must not touch the other stages
-        self.accelerator.init_trackers(
-            f"tensorboard/{self.stage}" if "tensorboard" in self.run.training.trackers else self.run.run_id,
-            init_kwargs={"tensorboard": {"purge_step": first}},
-        )
-        if self.probe is not None and first == 1:
+        self.report.open_trackers(self.run.run_id, self.run.training.trackers, first)
+        self.heartbeat.beat(self.stage, first - 1, 0)
+        if first == 1:
             self._probe(0)
         started = time.monotonic()
         for batch in self.loader.batches(first):
-            if self._is_asked_to_stop(stop):
-                if batch.step - 1 > self.saved_step:
-                    self.save(batch.step - 1)
-                self._leave_together()
-                raise Stopped(
-                    f"stage {self.stage} stopped after step {batch.step - 1} of {self.loader.steps}; "
-                    "start again to go on"
-                )
             before = self.tokens
-            self.train_step(batch, started)
+            if self.ranks.any(bool(self.stop)) or not self.train_step(batch, started):
+                self._stop_before(batch.step)
             started = time.monotonic()
             if self._is_probe_due(before, batch.step):
                 self._probe(batch.step)
-                started = time.monotonic()
             if batch.step % self.run.training.checkpoint_every_steps == 0 and batch.step < self.loader.steps:
                 self.save(batch.step)
-                started = time.monotonic()
         self.finish()
         return self.loader.steps - first + 1
 
-    def _is_asked_to_stop(self, stop: StopRequest) -> bool:
-        """Whether any rank was: all of them stop after the same step."""
-        if self.accelerator.num_processes == 1:
-            return bool(stop)
-        asked = torch.tensor([float(bool(stop))], device=self.accelerator.device)
-        return bool(self.accelerator.reduce(asked, reduction="sum").item() > 0)
+    def _stop_before(self, step: int) -> None:
+        if step - 1 > self.saved_step:
+            self.save(step - 1)
+        self._leave_together(_LAST_COPIES_SECONDS)
+        raise Stopped(f"stage {self.stage} stopped after step {step - 1} of {self.loader.steps}; start again to go on")
 
-    def train_step(self, batch: Batch, started: float) -> None:
-        """One optimiser step. ``started``: monotonic time at which the step's time begins."""
+    def train_step(self, batch: Batch, started: float) -> bool:
+        """One optimiser step; False when a stop was asked for within it and nothing of it was done.
+
+        ``started``: monotonic time at which the step's time begins.
+        """
         learning_rate = learning_rate_at(batch.step, self.loader.steps, self.settings)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         tokens, target_tokens = self.loader.counts(batch.step)
         sums = self._accumulate_gradients(batch, target_tokens)
+        if sums is None:
+            return False
         norm = float(clip_gradients(self.packed_loss, self.run.training.max_gradient_norm))
         totals = self._sum_over_data_ranks(sums).cpu()
-        assert int(totals[1].sum()) == target_tokens, "the plan's count of targets differs from the batch's"
+        if int(totals[1].sum()) != target_tokens:
+            raise ShardError(
+                f"stage {self.stage} step {batch.step}: {int(totals[1].sum())} targets in the batch, the plan says "
+                f"{target_tokens}. Remove {self.run.packed_folder(self.stage)}, and it is packed again"
+            )
         loss = float(totals[0].sum()) / max(target_tokens, 1)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             self._keep_bad_batch(batch.step, loss, norm)
@@ -240,12 +262,11 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.tokens += tokens
         sequences_hash = self._sequences_hash(batch)
-        if self.accelerator.is_main_process:
+        if self.ranks.is_main:
             seconds = time.monotonic() - started
             waited, self.waited_seconds = self.loader.wait_seconds - self.waited_seconds, self.loader.wait_seconds
-            own_targets = int((batch.labels != IGNORED).sum())
-            flops = training_flops(self.packed_loss.model.config, batch.cu_seqlens, own_targets)
-            self._report(
+            flops = self.flops(batch.cu_seqlens, int((batch.labels != NO_TARGET).sum())) * self.loader.world_size
+            self.report.step(
                 {
                     "step": batch.step,
                     "stage": self.stage,
@@ -259,19 +280,30 @@ class Trainer:
                     "sequences_hash": sequences_hash,
                     "seconds": seconds,
                     "tokens_per_second": tokens / seconds,
-                    "mfu": self._mfu(flops / seconds),
+                    "mfu": mfu(flops / seconds, self.peak_tflops, self.ranks.size),
                     "data_wait_share": waited / seconds,
                     "memory_gb": memory_gb(),
                 }
             )
+        return True
 
-    def _accumulate_gradients(self, batch: Batch, target_tokens: int) -> Tensor:
-        """Gradients of this rank's part of the step; its losses (nats) and targets by kind, shape (2, kinds)."""
+    def _accumulate_gradients(self, batch: Batch, target_tokens: int) -> Tensor | None:
+        """Gradients of this rank's part of the step; its losses (nats) and targets by kind, shape (2, kinds).
+
+        None when a stop was asked for, which one process alone may obey between micro-batches: on a CPU a step takes
+        minutes. Gradients and the random state are then as they were.
+        """
         device, data_ranks = self.accelerator.device, self.loader.world_size
+        random = torch.get_rng_state()
         sums = torch.zeros(2, len(KINDS), device=device, dtype=torch.float64)
         parts = list(batch.micro_batches(self.micro_batch_sequences))
         for number, part in enumerate(parts):
+            if self.ranks.size == 1 and device.type == "cpu" and self.stop:
+                self.optimizer.zero_grad(set_to_none=True)
+                torch.set_rng_state(random)
+                return None
             labels = _to_device(part.labels, device)
+            kinds = _to_device(np.array([KINDS.index(kind) for kind in part.kinds]), device)
             is_last = number == len(parts) - 1
             with without_gradient_sync(self.model, self.accelerator, is_last=is_last):
                 total, losses = self.model(
@@ -279,19 +311,18 @@ class Trainer:
                     _to_device(part.position_ids, device),
                     labels,
                     _to_device(part.cu_seqlens, device),
-                    _to_device(np.flatnonzero(part.labels.reshape(-1) != IGNORED), device),
+                    _to_device(np.flatnonzero(part.labels.reshape(-1) != NO_TARGET), device),
                 )
                 # Gradients are averaged over the ranks: times their number, over the targets of the whole batch
                 self.accelerator.backward(total * data_ranks / max(target_tokens, 1))
-            kinds = torch.tensor([KINDS.index(kind) for kind in part.kinds], device=device)
             sums[0].index_add_(0, kinds, losses.detach().double())
-            sums[1].index_add_(0, kinds, (labels != IGNORED).sum(dim=1).double())
+            sums[1].index_add_(0, kinds, (labels != NO_TARGET).sum(dim=1).double())
             self.heartbeat.beat(self.stage, batch.step, number)
         return sums
 
     def _sum_over_data_ranks(self, sums: Tensor) -> Tensor:
         """Ranks that split matrices between them read the same sequences: they are counted once."""
-        if self.accelerator.num_processes == 1:
+        if self.ranks.size == 1:
             return sums
         whole: Tensor = self.accelerator.reduce(sums, reduction="sum")
         return whole / self.run.training.tensor_parallel
@@ -299,28 +330,14 @@ class Trainer:
     def _sequences_hash(self, batch: Batch) -> str:
         """Hash of the sequences that the ranks really trained on, in global order."""
         ids = batch.sequence_ids[None]
-        if self.accelerator.num_processes > 1:
+        if self.ranks.size > 1:
             own = torch.from_numpy(ids).to(self.accelerator.device)
             ids = self.accelerator.gather(own).cpu().numpy()[:: self.run.training.tensor_parallel]
         in_order = np.ascontiguousarray(ids.T, dtype="<i8")
         return hashlib.blake2b(in_order.tobytes(), digest_size=16).hexdigest()
 
-    def _mfu(self, flops_per_second: float) -> float | None:
-        """Of the work that one part of the batch needs per second, for all parts, against the peak of all devices."""
-        if self.peak_tflops is None:
-            return None
-        peak: float = self.peak_tflops * 1e12 * self.accelerator.num_processes
-        return flops_per_second * self.loader.world_size / peak
-
-    def _report(self, entry: Mapping[str, Any]) -> None:
-        self.metrics.append(entry)
-        self.progress.step(entry)
-        scalars = {name: value for name, value in entry.items() if isinstance(value, float)}
-        by_kind = {f"loss_{kind}": value for kind, value in entry["loss_by_kind"].items()}
-        self.accelerator.log(scalars | by_kind, step=entry["step"])
-
     def _keep_bad_batch(self, step: int, loss: float, norm: float) -> None:
-        if not self.accelerator.is_main_process:
+        if not self.ranks.is_main:
             return
         found = {
             "stage": self.stage,
@@ -337,18 +354,18 @@ class Trainer:
 
     def _is_probe_due(self, tokens_before: int, step: int) -> bool:
         every = self.run.training.benchmark_loss_every_tokens
-        if self.probe is None or every is None:
+        if every is None:
             return False
         return step == self.loader.steps or self.tokens // every > tokens_before // every
 
     def _probe(self, step: int) -> None:
-        assert self.probe is not None
-        measured = self.probe.measure(self.packed_loss)
-        if self.accelerator.is_main_process:
-            entry = {"event": "benchmark", "step": step, "stage": self.stage, "tokens": self.tokens}
-            self.metrics.append(entry | {"metrics": measured})
+        if self.probe is None:
+            return
+        with self.accelerator.autocast():
+            measured = self.probe.measure(self.packed_loss)
+        if self.ranks.is_main:
+            self.report.benchmark(step, self.tokens, measured)
             self.say(f"stage {self.stage} after step {step}: " + self.probe.line(measured))
-            self.accelerator.log({f"benchmark/{name}": value for name, value in measured.items()}, step=step)
         self.heartbeat.beat(self.stage, step, 0)
 
     # --- results ----------------------------------------------------------------------------------------------------
@@ -365,7 +382,7 @@ class Trainer:
             "order_hash": self.order_hash,
             "spikes": self.spikes.state(),
             "template_hash": prompt_hash(self.tokenizer),
-            "world_size": self.accelerator.num_processes,
+            "world_size": self.ranks.size,
             "sharding": training.sharding,
             "tensor_parallel": training.tensor_parallel,
             "attention": self.attention,
@@ -376,64 +393,70 @@ class Trainer:
         """Write a checkpoint to go on from. Every rank enters and writes its part."""
         parent, prefix = self.run.folder / "checkpoints", f"{self.stage}-"
         folder = parent / f"{prefix}{step:06d}"
-        rank = self.accelerator.process_index
-        if self.accelerator.is_main_process:
-            self.run.write_seen(self.stage, self.loader.seen(step), step)
+
+        def write(aside: Path) -> None:
+            save_training_state(aside, self.packed_loss, self.optimizer, self.ranks.rank)
+            if self.ranks.is_main:
+                self.run.write_seen(self.stage, self.loader.seen(step), step)
+                write_record(aside, self.report.metrics.of(self.stage))
+
         write_checkpoint(
             folder,
             self._state(step),
-            lambda aside: save_training_state(aside, self.packed_loss, self.optimizer, rank),
+            write,
             expected_bytes=state_bytes(self.packed_loss),
-            writers=self.writers,
+            writers=self.ranks.writers,
         )
         self.saved_step = step
-        if self.accelerator.is_main_process:
+        if self.ranks.is_main:
             if self.store is not None:
                 self.store.upload(folder, f"checkpoints/{folder.name}")
                 self.store.prune(f"checkpoints/{prefix}", self.run.training.keep_checkpoints)
             prune_checkpoints(parent, prefix, self.run.training.keep_checkpoints)
         self.heartbeat.beat(self.stage, step, 0)
-        self.accelerator.wait_for_everyone()
 
     def finish(self) -> None:
         """Write the stage's model, what it saw and the summary; its checkpoints are not needed any more."""
         steps, folder = self.loader.steps, self.run.model_folder(self.stage)
-        language_model = whole_model(
-            self.packed_loss.model, lambda: load_model(self.start), is_main=self.accelerator.is_main_process
-        )
+        language_model = whole_model(self.packed_loss.model, lambda: load_model(self.start), is_main=self.ranks.is_main)
+        metrics = self.report.metrics
         facts: dict[str, Any] = {}
-        if self.accelerator.is_main_process:
-            self.run.write_seen(self.stage, self.loader.seen(steps), steps)
-            entries = self.metrics.steps_of(self.stage)
-            facts = stage_facts(self._state(steps), entries, self.peak_tflops, self.loader.data.plan)
-            self.run.record_stage(self.stage, facts)
+        if self.ranks.is_main:
+            state = self._state(steps)
+            facts = stage_facts(state, metrics.steps_of(self.stage), self.peak_tflops, self.loader.data.plan)
 
         def write(aside: Path) -> None:
-            if language_model is not None:
-                language_model.save_pretrained(aside)
-                self.tokenizer.save_pretrained(aside)
-                for name, content in model_card_files(self.run, self.stage, facts).items():
-                    (aside / name).write_bytes(content)
+            if language_model is None:
+                return
+            seen = self.loader.seen(steps)
+            self.run.write_seen(self.stage, seen, steps)
+            language_model.save_pretrained(aside)
+            self.tokenizer.save_pretrained(aside)
+            write_record(aside, metrics.of(self.stage), facts, self.run.seen_path(self.stage))
+            for name, content in model_card_files(self.run, self.stage, facts).items():
+                (aside / name).write_bytes(content)
 
         write_checkpoint(
             folder,
             self._state(steps),
             write,
             expected_bytes=state_bytes(self.packed_loss) // 3,
-            writers=self.writers,
+            writers=self.ranks.writers,
         )
-        if self.accelerator.is_main_process:
+        if self.ranks.is_main:
+            self.run.record_stage(self.stage, facts)
             write_run_card(self.run)
             if self.store is not None:
                 self.store.upload(folder, f"models/{folder.name}")
             prune_checkpoints(self.run.folder / "checkpoints", f"{self.stage}-", keep=0)
-        self._leave_together()
+        self._leave_together(COPIES_SECONDS)
 
-    def _leave_together(self) -> None:
+    def _leave_together(self, drain_seconds: float) -> None:
         """Wait for copies and for the other ranks: the end of the first one makes torchrun stop the others."""
+        self.heartbeat.stop()
         if self.store is not None:
-            self.store.drain(DRAIN_SECONDS)
-        self.accelerator.wait_for_everyone()
+            self.store.drain(drain_seconds)
+        self.ranks.texts("")
 
     def close(self) -> None:
         self.heartbeat.stop()

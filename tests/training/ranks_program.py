@@ -12,10 +12,10 @@ from accelerate.state import AcceleratorState, GradientState
 from torch.distributed.tensor import DTensor
 
 from forge.config import Settings
+from tests.training.stopping import StopAt
 from training.base_model import load_model
 from training.model_loss import PackedLoss
 from training.parallel import distribute, packed_loss_of
-from training.process import StopRequest
 from training.run import Run, Stopped, open_run
 from training.stage import train_stage
 
@@ -23,26 +23,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 from conftest import File, SmallRelease, open_file
 
 
-class StopAfter(StopRequest):
-    """True once it was asked the given number of times."""
-
-    def __init__(self, times: int) -> None:
-        super().__init__()
-        self.times = times
-
-    def __bool__(self) -> bool:
-        self.times -= 1
-        return self.times < 0
-
-
-def train(run: Run, stop_after: int) -> None:
+def train(run: Run, stop_at: int) -> None:
     try:
-        train_stage(run, "I", stop=StopAfter(stop_after), cpu=True)
+        train_stage(run, "I", stop=StopAt(run.folder, stop_at), cpu=True)
     except Stopped as reason:
         print(reason, flush=True)
 
 
-def describe_parameters(run: Run, _stop_after: int) -> None:
+def describe_parameters(run: Run, _stop_at: int) -> None:
     """Write of which kind the parameters are once they are spread, and how much of them this rank holds."""
     accelerator = Accelerator(cpu=True)
     model = distribute(PackedLoss(load_model(run.start_of("I"))), accelerator, run.training)
@@ -67,7 +55,7 @@ def main(orders: list[dict[str, Any]]) -> None:
         release = SmallRelease(tuple(File(**file) for file in order["files"]))
         settings = Settings.model_validate(order["settings"])
         run = open_run(settings, release, open_file)
-        {"train": train, "describe_parameters": describe_parameters}[order["act"]](run, order["stop_after"])
+        {"train": train, "describe_parameters": describe_parameters}[order["act"]](run, order["stop_at"])
 
 
 if __name__ == "__main__":

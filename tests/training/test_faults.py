@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.training.stopping import StopAt
 from training.checkpoint import CheckpointNotWritten, newest_checkpoint
 from training.packed_shards import BadPackedShard
 from training.process import StopRequest
@@ -21,18 +22,8 @@ from training.shard_cache import MissingShard, NoSpace, ShardError
 from training.stage import train_stage
 
 
-class StopAfter(StopRequest):
-    def __init__(self, times: int) -> None:
-        super().__init__()
-        self.times = times
-
-    def __bool__(self) -> bool:
-        self.times -= 1
-        return self.times < 0
-
-
-def train(run: Run, stop_after: int = 1_000) -> None:
-    train_stage(run, "I", stop=StopAfter(stop_after), say=lambda _: None, cpu=True)
+def train(run: Run, stop_at: int = 1_000) -> None:
+    train_stage(run, "I", stop=StopAt(run.folder, stop_at), say=lambda _: None, cpu=True)
 
 
 @contextmanager
@@ -59,7 +50,7 @@ def test_a_disk_that_is_full_leaves_the_checkpoint_before_and_the_run_goes_on_fr
     straight, run = make_run("straight"), make_run("full", checkpoint_every_steps=2)
     train(straight)
     with pytest.raises(Stopped):
-        train(run, stop_after=2)
+        train(run, stop_at=2)
     size_bytes = max(path.stat().st_size for path in run.folder.glob("checkpoints/*/tensors/*"))
     with largest_file(size_bytes // 2), pytest.raises(CheckpointNotWritten, match=r"I-000004: .*as they were"):
         train(run)
@@ -104,7 +95,7 @@ def test_a_shard_of_the_release_that_is_not_what_was_published(make_run, moved_r
 def test_a_packed_shard_that_changed_after_it_was_packed(make_run):
     run = make_run()
     with pytest.raises(Stopped):
-        train(run, stop_after=2)
+        train(run, stop_at=2)
     shard = sorted(run.packed_folder("I").glob("*.arrow"))[0]
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
@@ -118,7 +109,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(make_run):
     straight, run = make_run("straight"), make_run("damaged", checkpoint_every_steps=1)
     train(straight)
     with pytest.raises(Stopped):
-        train(run, stop_after=4)
+        train(run, stop_at=4)
     tensors = next((run.folder / "checkpoints" / "I-000004" / "tensors").iterdir())
     tensors.write_bytes(tensors.read_bytes()[:-100])
     lines: list[str] = []

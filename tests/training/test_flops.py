@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig
 
-from training.flops import peak_tflops, training_flops
+from training.flops import TrainingFlops, peak_tflops
 
 SMOLLM2 = LlamaConfig(
     vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9,
@@ -22,17 +22,18 @@ def offsets(*rows):
 
 @pytest.mark.parametrize(("tokens", "gflops"), [(1024, 0.913), (2048, 1.019), (4096, 1.232)])
 def test_smollm2_costs_what_is_known_per_token(tokens, gflops):
-    assert training_flops(SMOLLM2, offsets([0, tokens, tokens])) / tokens == pytest.approx(gflops * 1e9, rel=1e-3)
+    assert TrainingFlops.of(SMOLLM2)(offsets([0, tokens, tokens])) / tokens == pytest.approx(gflops * 1e9, rel=1e-3)
 
 
 def test_short_documents_cost_less_attention_and_only_targets_cost_the_head():
-    whole, halves = training_flops(SMOLLM2, offsets([0, 2048, 2048])), training_flops(SMOLLM2, offsets([0, 1024, 2048]))
+    flops = TrainingFlops.of(SMOLLM2)
+    whole, halves = flops(offsets([0, 2048, 2048])), flops(offsets([0, 1024, 2048]))
     attention = 6 * 30 * 576 * 2048**2
     assert whole - halves == attention / 2
     head = 6 * 49152 * 576 * 2048
-    assert training_flops(SMOLLM2, offsets([0, 2048, 2048]), target_tokens=0) == whole - head
+    assert TrainingFlops.of(SMOLLM2)(offsets([0, 2048, 2048]), target_tokens=0) == whole - head
     two = offsets([0, 1024, 2048, 2048], [0, 2048, 2048, 2048])
-    assert training_flops(SMOLLM2, two) == whole + halves
+    assert TrainingFlops.of(SMOLLM2)(two) == whole + halves
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ def test_the_count_equals_that_of_torch(config):
     # torch counts both halves of the attention matrix
     width = config.num_attention_heads * getattr(config, "head_dim", 8)
     other_half = 6 * config.num_hidden_layers * width * 40**2
-    assert training_flops(config, offsets([0, 40])) + other_half == counter.get_total_flops()
+    assert TrainingFlops.of(config)(offsets([0, 40])) + other_half == counter.get_total_flops()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ import torch
 from safetensors.torch import load_file
 
 from forge.config import ConfigurationError, checkout
+from tests.training.stopping import StopAt
 from training.checkpoint import load_checkpoint
+from training.metrics import MetricsFile
 from training.parallel import data_rank
-from training.process import StopRequest
 from training.run import Run, Stopped
 from training.stage import train_stage
 
@@ -30,30 +32,21 @@ MODES: Mapping[str, Mapping[str, Any]] = {
     "fsdp": {"sharding": "fsdp"},
     "tensor_parallel": {"sharding": "fsdp", "tensor_parallel": 2},
 }
+PROBED = {"benchmark_loss_every_tokens": 400}
 TO_THE_END = 1_000
 
 
-class StopAfter(StopRequest):
-    def __init__(self, times: int) -> None:
-        super().__init__()
-        self.times = times
-
-    def __bool__(self) -> bool:
-        self.times -= 1
-        return self.times < 0
-
-
-def order(run: Run, act: str, stop_after: int = TO_THE_END) -> dict[str, Any]:
+def order(run: Run, act: str, stop_at: int = TO_THE_END) -> dict[str, Any]:
     files = [{"path": file.path, "sha256": file.sha256, "size_bytes": file.size_bytes} for file in run.release.files]
-    return {"act": act, "stop_after": stop_after, "files": files, "settings": run.settings.model_dump(mode="json")}
+    return {"act": act, "stop_at": stop_at, "files": files, "settings": run.settings.model_dump(mode="json")}
 
 
-def train_alone(run: Run, stop_after: int = TO_THE_END) -> None:
-    train_stage(run, "I", stop=StopAfter(stop_after), say=lambda _: None, cpu=True)
+def train_alone(run: Run, stop_at: int = TO_THE_END) -> None:
+    train_stage(run, "I", stop=StopAt(run.folder, stop_at), say=lambda _: None, cpu=True)
 
 
 def entries(run: Run) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+    return MetricsFile(run.folder / "metrics.jsonl").steps_of("I")
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:
@@ -62,22 +55,25 @@ def weights(run: Run) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, run_maker) -> dict[str, Run]:
-    """``alone``; for each mode ``<mode>``, on two ranks, stopped after step 3 with its checkpoint kept aside, then gone
-    on with; ``changing_<mode>``: two steps alone, two on two ranks, the rest alone."""
+    """``alone``: one process. For each mode on two ranks: ``whole_<mode>``; ``<mode>``, with losses measured between,
+    stopped after step 3, then gone on with; ``changing_<mode>``: two steps alone, two on two ranks, the rest alone."""
     make = run_maker(tmp_path_factory.mktemp("runs"))
     found = {"alone": make("alone")}
     train_alone(found["alone"])
     orders = []
     for mode, settings in MODES.items():
-        run, changing = make(mode, **settings), make(f"changing_{mode}", **settings)
-        found |= {mode: run, f"changing_{mode}": changing}
+        whole, run = make(f"whole_{mode}", **settings), make(mode, **settings, **PROBED)
+        run = replace(run, settings=run.settings.model_copy(update={"artifacts": {}, "sources": {}}))  # held-out documents only
+        changing = make(f"changing_{mode}", **settings)
+        found |= {f"whole_{mode}": whole, mode: run, f"changing_{mode}": changing}
         with pytest.raises(Stopped):
-            train_alone(make(f"changing_{mode}"), stop_after=2)
+            train_alone(make(f"changing_{mode}"), stop_at=2)
         orders += [
             order(run, "describe_parameters"),
-            order(run, "train", stop_after=3),
+            order(run, "train", stop_at=3),
             order(run, "train"),
-            order(changing, "train", stop_after=2),
+            order(whole, "train"),
+            order(changing, "train", stop_at=4),
         ]
     path = tmp_path_factory.mktemp("orders") / "orders.json"
     path.write_text(json.dumps(orders))
@@ -109,6 +105,20 @@ def test_two_ranks_train_stop_go_on_and_export_what_one_process_does(runs, mode)
     for name, tensor in first.items():
         torch.testing.assert_close(second[name], tensor, rtol=1e-4, atol=2e-5)
     assert load_checkpoint(run.model_folder("I")).state["world_size"] == 2
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_two_ranks_that_stop_and_measure_losses_on_the_way_equal_two_that_do_neither_to_the_bit(runs, mode):
+    whole, broken = runs[f"whole_{mode}"], runs[mode]
+    exact = ("loss", "loss_by_kind", "gradient_norm", "sequences_hash")
+    one, two = ([[entry[name] for name in exact] for entry in entries(run)] for run in (whole, broken))
+    assert one == two
+    first, second = weights(whole), weights(broken)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    lines = (broken.folder / "metrics.jsonl").read_text().splitlines()
+    events = [entry for entry in map(json.loads, lines) if "event" in entry]
+    assert [event["step"] for event in events][-1] == 6
+    assert all(event["metrics"]["held_out:text"] > 0.0 for event in events)
 
 
 @pytest.mark.parametrize("mode", MODES)

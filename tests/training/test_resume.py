@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from forge.config import checkout
+from tests.training.stopping import StopAt
 from training.heartbeat import Heartbeat
 from training.process import StopRequest
 from training.run import Stopped
@@ -22,18 +23,6 @@ from training.stage import train_stage
 EXACT = (
     "step", "stage", "tokens", "loss", "loss_by_kind", "learning_rate", "gradient_norm", "skipped", "sequences_hash",
 )  # fmt: skip
-
-
-class StopAfter(StopRequest):
-    """True once it was asked the given number of times."""
-
-    def __init__(self, times: int) -> None:
-        super().__init__()
-        self.times = times
-
-    def __bool__(self) -> bool:
-        self.times -= 1
-        return self.times < 0
 
 
 class Killed(Exception):
@@ -83,9 +72,9 @@ def straight(make_run):
 def test_stopped_after_every_step(make_run, straight):
     broken = make_run("broken", micro_batch_sequences=1)
     assert broken.run_id == straight.run_id
-    for _ in range(5):
+    for step in range(1, 6):
         with pytest.raises(Stopped):
-            train(broken, stop=StopAfter(1))
+            train(broken, stop=StopAt(broken.folder, step))
     assert train(broken).ran_steps == 1
     assert_equal(straight, broken)
 
@@ -108,19 +97,17 @@ def test_stopped_at_the_end_of_an_epoch_and_within_the_next(make_run):
     stratum = min(plan["strata"].values(), key=lambda one: one["sequences"] / max(one["share"], 1e-9))
     assert stratum["epochs"] > 1
     end_of_epoch = round(steps / stratum["epochs"])
-    done = 0
-    for stop_after in (end_of_epoch - 1, 1, 1, 3):
+    for step in (end_of_epoch - 1, end_of_epoch, end_of_epoch + 1, end_of_epoch + 4):
         with pytest.raises(Stopped):
-            train(runs[1], stop=StopAfter(stop_after))
-        done += stop_after
-    assert train(runs[1]).ran_steps == steps - done
+            train(runs[1], stop=StopAt(runs[1].folder, step))
+    assert train(runs[1]).ran_steps == steps - end_of_epoch - 4
     assert_equal(*runs)
 
 
 def test_killed_at_once_in_mid_accumulation(make_run, straight, tmp_path):
     """SIGKILL from within: no handler, no clean-up, nothing flushed."""
     program = """
-import os, pickle, signal, sys
+import os, signal, sys
 from pathlib import Path
 from training.heartbeat import Heartbeat
 from training.process import StopRequest
@@ -140,7 +127,7 @@ given = orjson.loads(Path(sys.argv[1]).read_bytes())
 release = SmallRelease(tuple(File(**file) for file in given["files"]))
 run = open_run(Settings.model_validate(given["settings"]), release, lambda path: Path(path).open("rb"), Path("/"))
 train_stage(run, "I", stop=StopRequest(), cpu=True, heartbeat=Kills(run.folder / "heartbeat.json", 600.0))
-""".replace("pickle, ", "")
+"""
     broken = make_run("broken", micro_batch_sequences=1, checkpoint_every_steps=2)
     files = [{"path": file.path, "sha256": file.sha256, "size_bytes": file.size_bytes} for file in broken.release.files]
     given = tmp_path / "given.json"

@@ -12,23 +12,12 @@ import torch
 from safetensors.torch import load_file
 
 from forge.config import SpikeSettings
+from tests.training.stopping import StopAt
 from training.checkpoint import is_complete
 from training.process import StopRequest
 from training.run import NotFinite, RunInUse, StageMissing, Stopped
 from training.spikes import TooManySpikes
 from training.stage import train_stage
-
-
-class StopAfter(StopRequest):
-    """True once it was asked the given number of times."""
-
-    def __init__(self, times: int) -> None:
-        super().__init__()
-        self.times = times
-
-    def __bool__(self) -> bool:
-        self.times -= 1
-        return self.times < 0
 
 
 def entries(run) -> list[dict]:
@@ -59,8 +48,8 @@ def train(run, stage, stop=None, lines=None):
 
 def test_a_stop_before_the_first_step_leaves_nothing_to_redo(make_run):
     run = make_run()
-    with pytest.raises(Stopped, match="after step 0"):
-        train(run, "I", StopAfter(0))
+    with pytest.raises(Stopped, match="stopped"):
+        train(run, "I", StopAt(run.folder, 0))
     assert not (run.folder / "checkpoints").exists()
     assert train(run, "I").ran_steps == 6
 
@@ -139,7 +128,7 @@ def test_benchmark_loss_on_the_way_leaves_the_training_as_it_is(make_run):
     lines: list[str] = []
     train(plain, "I")
     with pytest.raises(Stopped):
-        train(probed, "I", StopAfter(4), lines)
+        train(probed, "I", StopAt(probed.folder, 4), lines)
     train(probed, "I", lines=lines)
     steps = [[entry for entry in entries(run) if "event" not in entry] for run in (plain, probed)]
     assert [entry["loss"] for entry in steps[0]] == [entry["loss"] for entry in steps[1]]
@@ -181,5 +170,5 @@ def test_a_second_process_may_not_train_the_same_run(make_run):
 def test_checkpoints_are_pruned_after_the_new_one_is_whole(make_run):
     run = make_run(checkpoint_every_steps=1, keep_checkpoints=2)
     with pytest.raises(Stopped):
-        train(run, "I", StopAfter(4))
+        train(run, "I", StopAt(run.folder, 4))
     assert sorted(path.name for path in (run.folder / "checkpoints").iterdir()) == ["I-000003", "I-000004"]

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.training.cutting_proxy import cutting
+from tests.training.stopping import StopAt
 from training import checkpoint_store as module
 from training.checkpoint import load_checkpoint
 from training.checkpoint_store import StoreError
@@ -18,16 +19,6 @@ from training.run import Stopped
 from training.stage import train_stage
 
 pytestmark = pytest.mark.s3
-
-
-class StopAfter(StopRequest):
-    def __init__(self, times: int) -> None:
-        super().__init__()
-        self.times = times
-
-    def __bool__(self) -> bool:
-        self.times -= 1
-        return self.times < 0
 
 
 def with_store(run, request, endpoint):
@@ -40,9 +31,9 @@ def with_store(run, request, endpoint):
     return replace(run, settings=settings.model_copy(update={"training": training, "lake": lake}))
 
 
-def train(run, stage="I", stop_after=1_000):
+def train(run, stage="I", stop_at=1_000):
     lines: list[str] = []
-    train_stage(run, stage, stop=StopAfter(stop_after), say=lines.append, cpu=True)
+    train_stage(run, stage, stop=StopAt(run.folder, stop_at), say=lines.append, cpu=True)
     return lines
 
 
@@ -55,16 +46,18 @@ def test_another_machine_goes_on_from_the_store(make_run, request, s3):
     train(straight)
     first = with_store(make_run("first", checkpoint_every_steps=2), request, s3)
     with pytest.raises(Stopped):
-        train(first, stop_after=5)
+        train(first, stop_at=5)
     assert len(first.checkpoint_store().names("checkpoints/I-")) == 2, "as many as are kept here"
     second = with_store(make_run("second"), request, s3)
     assert any("goes on after step 5" in line for line in train(second))
-    assert losses(second) == losses(straight)[5:]
+    assert losses(second) == losses(straight), "also of the steps that another machine made"
     one, two = (load_file(run.model_folder("I") / "model.safetensors") for run in (straight, second))
     assert all(torch.equal(one[name], two[name]) for name in one)
     third = with_store(make_run("third"), request, s3)
     assert any("stage II: " in line for line in train(third, "II")), "stage I's model comes from the store"
     assert load_checkpoint(third.model_folder("I")).state["step"] == 6
+    assert third.summary()["stages"].keys() == {"I", "II"}
+    assert third.seen_path("I").read_bytes() == straight.seen_path("I").read_bytes()
 
 
 class CutsOff(Heartbeat):

@@ -22,7 +22,7 @@ class ScoredText:
         return sum(self.nats)
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference mode: FSDP would keep its gathered parameters as tensors that cannot be trained
 def token_nats(model: Any, context: Sequence[int], tokens: Sequence[int]) -> tuple[float, ...]:
     """-log p(token | context, tokens before it) in nats for each of ``tokens``. ``context`` must not be empty."""
     if not context:
