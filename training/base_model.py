@@ -19,7 +19,7 @@ import orjson
 
 from forge.artifacts import artifact_path
 from forge.config import ConfigurationError, Settings
-from forge.schema import content_hash
+from forge.schema import canonical_json, content_hash
 from training.files import file_sha256, sync_folder
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -157,7 +157,8 @@ def load_tokenizer(folder: Path) -> Any:
 
 def tokenizer_hash(tokenizer: Any) -> str:
     """Content hash of what decides token ids and chat rendering."""
-    return content_hash(tokenizer.backend_tokenizer.to_str(), tokenizer.chat_template or "")
+    names = [tokenizer.bos_token, tokenizer.eos_token]
+    return content_hash(tokenizer.backend_tokenizer.to_str(), canonical_json([tokenizer.chat_template, names]))
 
 
 def end_of_document(tokenizer: Any) -> int:

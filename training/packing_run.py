@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from forge.schema import DOMAIN_OF_KIND
 from training.chat import NotAChat, tokenise_chat
+from training.control_tokens import encode_texts
 from training.corpus_input import CorpusText, Documents, Release, Selection, Stratum, Survey, documents_in, texts_at
 from training.packed_shards import PackedShardWriter
 from training.packing import Packer, TokenisedDocument, whole_document
@@ -232,6 +233,9 @@ class PackingRun:
             doc_ids: Any = table["doc_id"].to_pylist()
             found: Any = table["text"].to_pylist()
             for row, doc_id, text in zip(rows.tolist(), doc_ids, found, strict=True):
+                if text is None:
+                    chosen[row].tally.rejected["null_text"] += 1
+                    continue
                 batch.append((chosen[row], CorpusText(doc_id, chosen[row].stratum.kind, text)))
                 characters += len(text)
                 if characters >= _BATCH_CHARACTERS:
@@ -244,7 +248,7 @@ class PackingRun:
         plain = [(packing, text) for packing, text in texts if not packing.stratum.is_chat]
         if plain:
             crop = self.selection.max_document_tokens
-            all_ids = self.tokenizer([text.text for _, text in plain], add_special_tokens=False)["input_ids"]
+            all_ids = encode_texts(self.tokenizer, [text.text for _, text in plain])
             for (packing, text), ids in zip(plain, all_ids, strict=True):
                 ids.append(self.padding_id)  # the end of the document
                 if crop and len(ids) > crop:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from training.chat import prompt_text
+from training.chat import prompt_ids, turn_end
 from training.evaluation.bfcl import BfclItem
 from training.evaluation.python_calls import Call, NotCalls, calls_of
 
@@ -112,25 +112,28 @@ def _folded(text: str) -> str:
 def answers_of(
     model: Any, tokenizer: Any, items: Sequence[BfclItem], *, max_new_tokens: int, batch_items: int = 8
 ) -> list[str]:
-    """Greedy answers, one per item. Prompts are padded on the left; the mask keeps the padding out."""
-    end = tokenizer.eos_token_id
-    prompts = [
-        tokenizer(prompt_text(tokenizer, item.tools, item.messages), add_special_tokens=False)["input_ids"]
-        for item in items
-    ]
+    """Greedy answers, one per item, up to what ends a turn in the template or a text in the tokenizer.
+
+    Prompts are padded on the left; the mask keeps the padding out.
+    """
+    ends = sorted({end for end in (turn_end(tokenizer).token_id, tokenizer.eos_token_id) if end is not None})
+    padding = ends[0] if ends else 0
+    prompts = [prompt_ids(tokenizer, item.tools, item.messages) for item in items]
     answers: list[str] = []
     for start in range(0, len(prompts), batch_items):
         batch = prompts[start : start + batch_items]
         longest = max(len(prompt) for prompt in batch)
-        input_ids = torch.tensor([[end] * (longest - len(prompt)) + prompt for prompt in batch], device=model.device)
+        input_ids = torch.tensor(
+            [[padding] * (longest - len(prompt)) + prompt for prompt in batch], device=model.device
+        )
         mask = torch.tensor(
             [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in batch], device=model.device
         )
         written = model.generate(
             input_ids, attention_mask=mask, do_sample=False, max_new_tokens=max_new_tokens, use_cache=True,
-            eos_token_id=end, pad_token_id=end,
+            eos_token_id=ends or None, pad_token_id=padding,
         )  # fmt: skip
         for tokens in written[:, longest:].tolist():
-            answer = tokens[: tokens.index(end)] if end in tokens else tokens
+            answer = tokens[: next((place for place, token in enumerate(tokens) if token in ends), None)]
             answers.append(str(tokenizer.decode(answer, skip_special_tokens=False)))
     return answers

@@ -1,8 +1,9 @@
 """Benchmark loss: how surprised the model is by the right call.
 
-For item i: prompt x_i is the chat rendering of :mod:`training.chat`, y_i the canonical gold call and the end-of-turn
-token. ``L = sum_i sum_t -log p(y_it | x_i, y_i,<t) / sum_i |y_i|`` in nats per token, token-weighted; bits per byte is
-``sum of nats / (ln 2 * bytes of y)``, which does not depend on the tokenizer. The definition is ours, not the paper's.
+For item i: prompt x_i is the chat rendering of :mod:`training.chat`, y_i the canonical gold call and what the template
+ends a turn with. ``L = sum_i sum_t -log p(y_it | x_i, y_i,<t) / sum_i |y_i|`` in nats per token, token-weighted; bits
+per byte is ``sum of nats / (ln 2 * bytes of y)``, which does not depend on the tokenizer. The definition is ours, not
+the paper's.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from training.chat import prompt_text
+from training.chat import prompt_text, turn_end
+from training.control_tokens import encode_rendered, set_aside
 from training.evaluation.bfcl import BfclItem
 from training.evaluation.scoring import ScoredText, token_nats
 
@@ -27,12 +29,14 @@ class ScoredItem:
 
 
 def score_item(model: Any, tokenizer: Any, item: BfclItem) -> ScoredItem:
-    context = tokenizer(prompt_text(tokenizer, item.tools, item.messages), add_special_tokens=False)["input_ids"]
-    written = item.gold_call + (tokenizer.eos_token or "")
-    encoded = tokenizer(written, add_special_tokens=False, return_offsets_mapping=True)
+    prompt = prompt_text(tokenizer, item.tools, item.messages)
+    written = set_aside(tokenizer, item.gold_call) + turn_end(tokenizer).text
+    encoded = encode_rendered(tokenizer, prompt + written, [len(prompt)])  # as a chat of training is encoded
+    places = [start - len(prompt) for start, _ in encoded.offsets]
+    context = sum(place < 0 for place in places)
     end_of_name = written.index("(")
-    name_tokens = sum(1 for start, _ in encoded["offset_mapping"] if start < end_of_name)
-    nats = token_nats(model, context, encoded["input_ids"])
+    name_tokens = sum(0 <= place < end_of_name for place in places)
+    nats = token_nats(model, encoded.ids[:context], encoded.ids[context:])
     return ScoredItem(item.item_id, item.category, ScoredText(nats, len(written.encode())), name_tokens)
 
 

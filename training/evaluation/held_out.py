@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from forge.schema import CHAT_FORM, content_hash
-from training.base_model import end_of_document
+from training.control_tokens import encode_text
 from training.corpus_input import CorpusText, Release, opened, texts_at
 from training.evaluation.scoring import ScoredText, token_nats
 from training.shard import OpenFile
@@ -53,10 +53,11 @@ def held_out_documents(
 
 
 def score_document(model: Any, tokenizer: Any, text: str, max_tokens: int) -> ScoredText | None:
-    """The loss of the first ``max_tokens`` tokens after an end-of-document token; None for an empty text."""
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    tokens = encoded["input_ids"][:max_tokens]
-    if not tokens:
+    """The loss of the first ``max_tokens`` tokens but the very first, which is context, as in training: nothing
+    precedes it there. The bytes are those of the scored tokens. None for a text of fewer than two tokens."""
+    encoded = encode_text(tokenizer, text)
+    tokens, offsets = encoded.ids[:max_tokens], encoded.offsets[:max_tokens]
+    if len(tokens) < 2:
         return None
-    scored = text[: encoded["offset_mapping"][len(tokens) - 1][1]]
-    return ScoredText(token_nats(model, [end_of_document(tokenizer)], tokens), len(scored.encode()))
+    scored = text[offsets[1][0] : offsets[-1][1]]
+    return ScoredText(token_nats(model, tokens[:1], tokens[1:]), len(scored.encode()))
