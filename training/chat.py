@@ -225,14 +225,23 @@ def _call_of(call: object) -> tuple[str, Mapping[str, Any]]:
 
 
 def _apply(tokenizer: Any, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool = False) -> str:
-    from jinja2 import TemplateError
+    return _render(tokenizer, _set_aside(tokenizer, messages), add_generation_prompt=add_generation_prompt)
 
+
+def _set_aside(tokenizer: Any, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The messages without a control token in their texts."""
     if any(has_reserved_character(message["content"]) for message in messages):
         raise NotAChat("reserved_character")
+    return [{**message, "content": set_aside(tokenizer, message["content"])} for message in messages]
+
+
+def _render(tokenizer: Any, messages: list[dict[str, Any]], *, add_generation_prompt: bool = False) -> str:
+    from jinja2 import TemplateError
+
     try:
         return str(
             tokenizer.apply_chat_template(
-                [{**message, "content": set_aside(tokenizer, message["content"])} for message in messages],
+                messages,
                 chat_template=chat_template_of(tokenizer),
                 tokenize=False,
                 add_generation_prompt=add_generation_prompt,
@@ -249,7 +258,8 @@ def segments(tokenizer: Any, messages: Sequence[Mapping[str, Any]], max_characte
     :class:`NotAChat` says ``template_not_incremental``. What ends the turn is part of what the assistant writes. Turns
     that start beyond ``max_characters`` are not looked for, and what follows :data:`MAX_ASSISTANT_TURNS` is left out.
     """
-    whole = _apply(tokenizer, messages)
+    given = _set_aside(tokenizer, messages)
+    whole = _render(tokenizer, given)
     end = turn_end(tokenizer).text
     found: list[Segment] = []
     position = turns = 0
@@ -259,9 +269,9 @@ def segments(tokenizer: Any, messages: Sequence[Mapping[str, Any]], max_characte
         if turns == MAX_ASSISTANT_TURNS:
             whole = whole[:position]
             break
-        after = _apply(tokenizer, messages[: number + 1])
+        after = _render(tokenizer, given[: number + 1])
         before = (
-            _apply(tokenizer, messages[:number], add_generation_prompt=True) if number else _opening(tokenizer, after)
+            _render(tokenizer, given[:number], add_generation_prompt=True) if number else _opening(tokenizer, after)
         )
         if not whole.startswith(before) or not whole.startswith(after) or not position <= len(before) <= len(after):
             raise NotAChat("template_not_incremental")

@@ -265,8 +265,8 @@ class PackingRun:
                     continue
                 packing.tally.cropped_tokens += chat.cropped_tokens
                 packing.tally.dropped_tools += chat.dropped_tools
-                ids = np.array(chat.input_ids, dtype=np.int32)
-                packing.add(TokenisedDocument(text.doc_id, ids, chat.loss_spans))
+                chat_ids = np.array(chat.input_ids, dtype=np.int32)
+                packing.add(TokenisedDocument(text.doc_id, chat_ids, chat.loss_spans))
         if time.monotonic() - self._told >= _PROGRESS_SECONDS:
             self._tell("packing")
 
