@@ -16,9 +16,11 @@ lets documents see each other without a word. :func:`verify_isolation` finds tha
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -107,7 +109,10 @@ def choose_attention(
             say(f"attention: {error}")
             continue
         use_attention(model, path)
-        say(f"attention: {path} keeps documents apart (relative difference {difference:.1e} in {_name(dtype)})")
+        say(
+            f"attention: {path} keeps documents apart (relative difference {difference:.1e} in {_name(dtype)})"
+            + _unverified(model)
+        )
         return path
     raise AttentionError("; ".join(failures))
 
@@ -148,22 +153,51 @@ class Isolation:
 
 
 _CHECKED_TOKENS = 256
-_CHECKED_PIECES = ((37, 1, 64, 90, 64), (256,), (1, 1, 200, 54))  # of three sequences; each last one plays the padding
+_BEYOND_WINDOW_TOKENS = 128
+_MAX_CHECKED_WINDOW = 1024  # beyond it the check costs more than it should at the start of every stage
+_WINDOWS = ("sliding_window", "attention_chunk_size")  # as configurations call them
+
+
+def _window(model: Any) -> int | None:
+    """How many tokens back a layer of the model sees at most, where that is fewer than its longest document has."""
+    config = model.config.get_text_config()
+    windows = [found for name in _WINDOWS if isinstance(found := getattr(config, name, None), int) and found > 0]
+    longest = getattr(config, "max_position_embeddings", None)
+    if not windows or not getattr(config, "use_sliding_window", True):
+        return None
+    return None if longest is not None and max(windows) >= longest else max(windows)
+
+
+def _checked_pieces(model: Any) -> tuple[tuple[int, ...], ...]:
+    """Lengths of the pieces of three sequences of equal length, in each of which one is longer than a window of the
+    model unless that is too large. Each last one plays the padding."""
+    window, tokens = _window(model), _CHECKED_TOKENS
+    if window is not None and window <= _MAX_CHECKED_WINDOW:
+        longest = getattr(model.config.get_text_config(), "max_position_embeddings", None) or math.inf
+        tokens = max(tokens, int(min(window + _BEYOND_WINDOW_TOKENS, longest)))
+    return ((37, 1, 64, 90, tokens - 192), (tokens,), (1, 1, tokens - 56, 54))
+
+
+def _unverified(model: Any) -> str:
+    window = _window(model)
+    if window is None or window <= _MAX_CHECKED_WINDOW:
+        return ""
+    return f"; not verified: its window of {window:,} tokens, as the documents checked have {_CHECKED_TOKENS} at most"
 
 
 @torch.no_grad()
 def measure_isolation(model: Any, path: str, device: torch.device, dtype: torch.dtype) -> Isolation:
-    """Logits of short random documents, packed by ``path`` and alone."""
+    """Logits of random documents, packed by ``path`` and alone; and of each again while all others change."""
     generator = torch.Generator().manual_seed(0)
     vocabulary = model.get_input_embeddings().num_embeddings
-    tokens = torch.randint(vocabulary, (2, len(_CHECKED_PIECES), _CHECKED_TOKENS), generator=generator)
-    ends = [torch.tensor(lengths).cumsum(0).tolist() for lengths in _CHECKED_PIECES]
+    pieces = _checked_pieces(model)
+    length = sum(pieces[0])
+    tokens = torch.randint(vocabulary, (2, len(pieces), length), generator=generator)
+    ends = [torch.tensor(lengths).cumsum(0).tolist() for lengths in pieces]
     width = max(map(len, ends)) + 1
-    cu_seqlens = torch.tensor(
-        [[0, *row] + [_CHECKED_TOKENS] * (width - 1 - len(row)) for row in ends], dtype=torch.int32
-    )
-    positions = torch.cat([torch.arange(length) for lengths in _CHECKED_PIECES for length in lengths])
-    positions = positions.view(len(_CHECKED_PIECES), _CHECKED_TOKENS).to(device)
+    cu_seqlens = torch.tensor([[0, *row] + [length] * (width - 1 - len(row)) for row in ends], dtype=torch.int32)
+    positions = torch.cat([torch.arange(size) for lengths in pieces for size in lengths])
+    positions = positions.view(len(pieces), length).to(device)
     difference = leak = greatest = 0.0
     with kept(model), torch.autocast(device.type, dtype, enabled=dtype.itemsize == 2):
         model.eval()
@@ -178,15 +212,14 @@ def measure_isolation(model: Any, path: str, device: torch.device, dtype: torch.
 
         first = packed(tokens[0])
         for row, row_ends in enumerate(ends):
-            for number, (start, end) in enumerate(zip([0, *row_ends], row_ends, strict=False)):
+            for start, end in pairwise([0, *row_ends]):
                 model.set_attn_implementation("eager")
                 alone = model(input_ids=tokens[0, row : row + 1, start:end].to(device), use_cache=False).logits.float()
                 greatest = max(greatest, float(alone.abs().max()))
                 difference = max(difference, _greatest(first[row, start:end] - alone[0]))
-                if number == 1:  # all others change, and this one stays
-                    others = tokens[1].clone()
-                    others[row, start:end] = tokens[0, row, start:end]
-                    leak = max(leak, _greatest(packed(others)[row, start:end] - first[row, start:end]))
+                others = tokens[1].clone()
+                others[row, start:end] = tokens[0, row, start:end]
+                leak = max(leak, _greatest(packed(others)[row, start:end] - first[row, start:end]))
     return Isolation(difference / greatest, leak / greatest)
 
 

@@ -173,6 +173,61 @@ def test_a_path_that_leaks_or_sees_too_little_is_found(monkeypatch, wrong, dtype
     assert len(lines) == 2
 
 
+def _leaking_past_first_tokens(share, sent_by):
+    """Some of the mean of what the tokens ``sent_by`` of a sequence hold comes to every token but the first ones of
+    pieces."""
+
+    def attend(module, query, key, value, attention_mask, cu_seqlens=None, **others):
+        found, weights = attention._documents(
+            module, query, key, value, attention_mask, cu_seqlens=cu_seqlens, **others
+        )
+        sequences, heads, tokens, _ = query.shape
+        receives = torch.ones(sequences * tokens)
+        receives[cu_seqlens[cu_seqlens < sequences * tokens].long()] = 0.0
+        mean = value[:, :, sent_by].float().mean(2).repeat_interleave(heads // value.shape[1], 1)[:, None]
+        return found + (share * receives.view(sequences, tokens, 1, 1) * mean).to(found.dtype), weights
+
+    return attend
+
+
+@pytest.mark.parametrize(
+    ("share", "sent_by"),
+    [(0.1, slice(None)), (0.005, slice(0, 1)), (0.005, slice(-1, None))],
+    ids=["all", "first", "last"],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_leak_too_small_to_see_beside_rounding_is_found_in_any_piece(monkeypatch, dtype, share, sent_by):
+    ALL_ATTENTION_FUNCTIONS.register("wrong", _leaking_past_first_tokens(share, sent_by))
+    monkeypatch.setitem(attention._IMPLEMENTATION, "documents", "wrong")
+    model = model_of(ARCHITECTURES["llama"])
+    found = measure_isolation(model, "documents", CPU, dtype)
+    assert found.difference < 5e-2  # what bfloat16 is allowed
+    assert found.leak > 1e-5
+    with pytest.raises(AttentionError, match="does not keep documents apart"):
+        verify_isolation(model, "documents", CPU, dtype)
+
+
+def test_a_window_is_checked_beyond_its_end_or_said_to_be_unchecked(monkeypatch):
+    def without_window(*arguments, sliding_window=None, **others):
+        return attention._documents(*arguments, **others)
+
+    ALL_ATTENTION_FUNCTIONS.register("wrong", without_window)
+    lines: list[str] = []
+    for window in (300, 1500):
+        config = MistralConfig(**GROUPED | {"max_position_embeddings": 4096}, sliding_window=window)
+        model = model_of(config)
+        for path in offered_paths(CPU):
+            choose_attention(model, path, CPU, lines.append, torch.float32)
+        with monkeypatch.context() as patched:
+            patched.setitem(attention._IMPLEMENTATION, "documents", "wrong")
+            if window == 300:
+                with pytest.raises(AttentionError, match="does not keep documents apart"):
+                    verify_isolation(model, "documents", CPU, torch.float32)
+            else:
+                verify_isolation(model, "documents", CPU, torch.float32)
+    assert ["not verified: its window of 1,500 tokens" in line for line in lines] == [False, False, True, True]
+
+
 def test_an_all_ones_mask_which_makes_transformers_leak_is_found(monkeypatch):
     model = model_of(ARCHITECTURES["llama"])
     forward = model.forward

@@ -454,8 +454,7 @@ def test_a_survey_that_cannot_be_read_is_made_again(small_release, tmp_path):
     with np.load(path) as kept:
         key = kept["key"]
     broken = [b"", b"PK", content[: len(content) // 2], b"\x93NUMPY\x01\x00"]
-    for place in range(0, len(content), 9):
-        broken.append(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+    broken += [content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :] for at in range(0, len(content), 9)]
     for counts in (np.zeros((2, 2, 5)), np.zeros((3, *np.shape(expected._counts)[1:]), dtype=np.int64)):
         np.savez(tmp_path / "other.npz", counts=counts, key=key)
         broken.append((tmp_path / "other.npz").read_bytes())
