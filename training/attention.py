@@ -37,10 +37,11 @@ except ImportError:  # torch < 2.10
 
 PATHS = ("varlen", "flex", "sdpa", "documents")
 
-# Greatest difference, relative to the greatest logit, between a packed document and the same alone. In 16 bit every
-# product is rounded to 2^-9 (2^-12) of its size, differently by each kernel, and some hundred of them follow one
-# another; a leak is found all the same, since what other documents hold must not change one bit (_MAX_LEAK).
-_MAX_DIFFERENCE = {torch.float32: 1e-5, torch.float64: 1e-10, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+# Greatest difference, relative to the greatest logit, between a packed document and the same alone. Every product is
+# rounded, to 2^-9 (2^-12) of its size in 16 bit, differently by each kernel, and some hundred of them follow one
+# another (SmolLM2-135M in float32: up to 2.3e-5 on the way). A leak is found all the same, since what other documents
+# hold must not change one bit (_MAX_LEAK).
+_MAX_DIFFERENCE = {torch.float32: 1e-4, torch.float64: 1e-10, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 _MAX_LEAK = 1e-6
 
 _IMPLEMENTATION = {"varlen": "packed_varlen", "flex": "flex_attention", "sdpa": "sdpa", "documents": "packed_documents"}

@@ -24,7 +24,7 @@ from forge.config import ConfigurationError
 from forge.schema import KINDS
 from training.attention import choose_attention
 from training.base_model import load_model, load_tokenizer
-from training.chat import prompt_hash
+from training.chat import prompt_hash, with_chat_template
 from training.checkpoint import (
     BadCheckpoint,
     Checkpoint,
@@ -431,7 +431,7 @@ class Trainer:
             seen = self.loader.seen(steps)
             self.run.write_seen(self.stage, seen, steps)
             language_model.save_pretrained(aside)
-            self.tokenizer.save_pretrained(aside)
+            with_chat_template(self.tokenizer).save_pretrained(aside)
             write_record(aside, metrics.of(self.stage), facts, self.run.seen_path(self.stage))
             for name, content in model_card_files(self.run, self.stage, facts).items():
                 (aside / name).write_bytes(content)
