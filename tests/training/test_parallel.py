@@ -63,7 +63,8 @@ def runs(tmp_path_factory, run_maker) -> dict[str, Run]:
     orders = []
     for mode, settings in MODES.items():
         whole, run = make(f"whole_{mode}", **settings), make(mode, **settings, **PROBED)
-        run = replace(run, settings=run.settings.model_copy(update={"artifacts": {}, "sources": {}}))  # held-out documents only
+        without_bfcl = {"artifacts": {}, "sources": {}}  # held-out documents only
+        run = replace(run, settings=run.settings.model_copy(update=without_bfcl))
         changing = make(f"changing_{mode}", **settings)
         found |= {f"whole_{mode}": whole, mode: run, f"changing_{mode}": changing}
         with pytest.raises(Stopped):
