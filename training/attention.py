@@ -20,7 +20,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Any
 
 import torch
@@ -186,9 +186,16 @@ def _unverified(model: Any) -> str:
     return f"; not verified: its window of {window:,} tokens, as the documents checked have {_CHECKED_TOKENS} at most"
 
 
+_ROUNDS, _ROUNDS_OF_A_PIECE = 5, 2
+
+
 @torch.no_grad()
 def measure_isolation(model: Any, path: str, device: torch.device, dtype: torch.dtype) -> Isolation:
-    """Logits of random documents, packed by ``path`` and alone; and of each again while all others change."""
+    """Logits of random documents, packed by ``path`` and alone; and of each again while others change.
+
+    Each piece keeps its tokens in two of five rounds, no two pieces in the same two: so whichever two one takes, there
+    is a round in which the one stays and the other changes.
+    """
     generator = torch.Generator().manual_seed(0)
     vocabulary = model.get_input_embeddings().num_embeddings
     pieces = _checked_pieces(model)
@@ -212,15 +219,21 @@ def measure_isolation(model: Any, path: str, device: torch.device, dtype: torch.
             return logits.float()
 
         first = packed(tokens[0])
-        for row, row_ends in enumerate(ends):
-            for start, end in pairwise([0, *row_ends]):
-                model.set_attn_implementation("eager")
-                alone = model(input_ids=tokens[0, row : row + 1, start:end].to(device), use_cache=False).logits.float()
-                greatest = max(greatest, float(alone.abs().max()))
-                difference = max(difference, _greatest(first[row, start:end] - alone[0]))
-                others = tokens[1].clone()
+        places = [(row, *place) for row, row_ends in enumerate(ends) for place in pairwise([0, *row_ends])]
+        rounds = list(combinations(range(_ROUNDS), _ROUNDS_OF_A_PIECE))
+        for row, start, end in places:
+            model.set_attn_implementation("eager")
+            alone = model(input_ids=tokens[0, row : row + 1, start:end].to(device), use_cache=False).logits.float()
+            greatest = max(greatest, float(alone.abs().max()))
+            difference = max(difference, _greatest(first[row, start:end] - alone[0]))
+        for number in range(_ROUNDS):
+            staying = [place for place, own in zip(places, rounds, strict=True) if number in own]
+            others = tokens[1].clone()
+            for row, start, end in staying:
                 others[row, start:end] = tokens[0, row, start:end]
-                leak = max(leak, _greatest(packed(others)[row, start:end] - first[row, start:end]))
+            again = packed(others)
+            for row, start, end in staying:
+                leak = max(leak, _greatest(again[row, start:end] - first[row, start:end]))
     return Isolation(difference / greatest, leak / greatest)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -103,31 +103,36 @@ def small_release(tmp_path_factory: pytest.TempPathFactory) -> SmallRelease:
     return ReleaseMaker(tmp_path_factory.mktemp("release"))(rows)
 
 
-@pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Hugging Face folder: two layers of width 32, a byte-level tokenizer of some 400 tokens without a template."""
-    folder = tmp_path_factory.mktemp("tiny")
+def save_tiny_model(folder: Path, texts: Iterable[str], vocabulary: int = 400, width: int = 32) -> None:
+    """A Hugging Face folder: two layers, a byte-level tokenizer learned from ``texts``, without a template."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=400,
+        vocab_size=vocabulary,
         special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator([words(number, 50) for number in range(20)], trainer)
+    tokenizer.train_from_iterator(texts, trainer)
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<|im_start|>", eos_token="<|im_end|>", unk_token="<|endoftext|>",
         pad_token="<|im_end|>",
     ).save_pretrained(folder)  # fmt: skip
     torch.manual_seed(0)
     configuration = LlamaConfig(
-        vocab_size=tokenizer.get_vocab_size(), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+        vocab_size=tokenizer.get_vocab_size(), hidden_size=width, intermediate_size=2 * width, num_hidden_layers=2,
         num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=512, tie_word_embeddings=True,
         bos_token_id=1, eos_token_id=2, pad_token_id=2,
     )  # fmt: skip
     LlamaForCausalLM(configuration).save_pretrained(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two layers of width 32, some 400 tokens."""
+    folder = tmp_path_factory.mktemp("tiny")
+    save_tiny_model(folder, [words(number, 50) for number in range(20)])
     return folder
 
 

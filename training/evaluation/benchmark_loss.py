@@ -30,14 +30,15 @@ class ScoredItem:
 
 def score_item(model: Any, tokenizer: Any, item: BfclItem) -> ScoredItem:
     prompt = prompt_text(tokenizer, item.tools, item.messages)
-    written = set_aside(tokenizer, item.gold_call) + turn_end(tokenizer).text
+    end = turn_end(tokenizer).text
+    written = set_aside(tokenizer, item.gold_call) + end
     encoded = encode_rendered(tokenizer, prompt + written, [len(prompt)])  # as a chat of training is encoded
     places = [start - len(prompt) for start, _ in encoded.offsets]
     context = sum(place < 0 for place in places)
     end_of_name = written.index("(")
     name_tokens = sum(0 <= place < end_of_name for place in places)
     nats = token_nats(model, encoded.ids[:context], encoded.ids[context:])
-    return ScoredItem(item.item_id, item.category, ScoredText(nats, len(written.encode())), name_tokens)
+    return ScoredItem(item.item_id, item.category, ScoredText(nats, len((item.gold_call + end).encode())), name_tokens)
 
 
 def score_items(model: Any, tokenizer: Any, items: Sequence[BfclItem]) -> list[ScoredItem]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from training.base_model import load_model, load_tokenizer
-from training.chat import prompt_text
+from training.chat import CHATML, prompt_text
 from training.evaluation.ast_accuracy import answers_of, check
 from training.evaluation.bfcl import BfclItem, sample
 
@@ -91,3 +91,11 @@ def test_a_larger_sample_keeps_the_smaller_one_and_balances_categories():
     assert large[:6] == small
     assert sum(item.category == "multiple" for item in small) == 3
     assert small != sample(items, 6, 4, "x")
+
+
+def test_an_answer_ends_where_the_template_ends_a_turn(tiny_model):
+    model, tokenizer = load_model(tiny_model).eval(), load_tokenizer(tiny_model)
+    torch.nn.init.zeros_(model.model.norm.weight)  # all logits are 0: it writes token 0, <|endoftext|>
+    assert answers_of(model, tokenizer, [ITEM], max_new_tokens=3) == ["<|endoftext|>" * 3]
+    tokenizer.chat_template = CHATML.replace("<|im_end|>", "<|endoftext|>")
+    assert answers_of(model, tokenizer, [ITEM], max_new_tokens=3) == [""]

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import pyarrow.parquet as pq
+import pytest
+import torch
 
 from forge.schema import CHAT_FORM, KINDS, content_hash
 from tests.training.conftest import open_file
-from training.evaluation.held_out import held_out_documents
+from training.base_model import load_model, load_tokenizer
+from training.evaluation.held_out import held_out_documents, score_document
 
 
 def test_the_first_of_each_kind_by_hash_and_never_a_training_document(small_release, shard_cache):
@@ -17,3 +20,24 @@ def test_the_first_of_each_kind_by_hash_and_never_a_training_document(small_rele
         assert len(mine) > 3
         assert [(text.doc_id, text.text) for text in texts] == [(row["doc_id"], row["text"]) for row in mine[:3]]
     assert found != held_out_documents(small_release, open_file, shard_cache, 3, 8)
+
+
+def test_the_first_token_is_context_as_in_training(tiny_model):
+    model, tokenizer = load_model(tiny_model).eval(), load_tokenizer(tiny_model)
+    text = "créate user bucket" * 3
+    ids = tokenizer(text, return_tensors="pt")["input_ids"][:, :9]
+    with torch.no_grad():
+        log_probabilities = torch.log_softmax(model(ids, use_cache=False).logits[0], -1)
+    expected = [-float(log_probabilities[place - 1, ids[0, place]]) for place in range(1, 9)]
+    scored = score_document(model, tokenizer, text, 9)
+    assert scored.nats == pytest.approx(expected, rel=1e-4)
+    assert scored.text_bytes == len(tokenizer.decode(ids[0, 1:]).encode())
+    assert score_document(model, tokenizer, "", 9) is None
+    assert score_document(model, tokenizer, "x", 9) is None
+
+
+def test_a_control_token_in_a_document_is_text(tiny_model):
+    model, tokenizer = load_model(tiny_model).eval(), load_tokenizer(tiny_model)
+    scored = score_document(model, tokenizer, "<|endoftext|>" * 2, 99)
+    assert len(scored.nats) > 2
+    assert scored.text_bytes == 25
