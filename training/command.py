@@ -10,6 +10,7 @@ from pathlib import Path
 from forge.config import ConfigurationError, Settings, load_settings
 from forge.lake import Lake
 from forge.release import NoRelease, release_of
+from training.chat import NotAChat
 from training.checkpoint import BadCheckpoint, CheckpointNotWritten
 from training.checkpoint_store import StoreError
 from training.corpus_input import NotTheRelease
@@ -24,7 +25,7 @@ EXIT_REFUSED = 3
 EXIT_CONFIGURATION = 78
 
 _ASKED_WRONGLY = (ConfigurationError, NoRelease, NoTrainingData, StageMissing)
-_FAILED = (NotTheRelease, ShardError, BadCheckpoint, CheckpointNotWritten, StoreError)
+_FAILED = (NotAChat, NotTheRelease, ShardError, BadCheckpoint, CheckpointNotWritten, StoreError)
 REFUSALS = (*_ASKED_WRONGLY, *_FAILED)
 """What a command says in one line, without a traceback."""
 

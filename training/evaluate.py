@@ -29,7 +29,7 @@ from training.process import die_with_parent
 from training.run import CHECKPOINTS, Run, StageMissing
 from training.run_card import write_run_card
 
-EVALUATION_VERSION = "1"
+EVALUATION_VERSION = "2"
 Say = Callable[[str], None]
 
 

@@ -24,7 +24,7 @@ from forge.config import ConfigurationError
 from forge.schema import KINDS
 from training.attention import choose_attention
 from training.base_model import load_model, load_tokenizer
-from training.chat import prompt_hash, with_chat_template
+from training.chat import prompt_hash, stop_token, with_chat_template
 from training.checkpoint import (
     BadCheckpoint,
     Checkpoint,
@@ -83,6 +83,8 @@ class Trainer:
         if ranks.is_main and self.start != run.base.folder:
             load_checkpoint(self.start)  # every byte of it is compared with its manifest
         self.tokenizer = load_tokenizer(self.start)
+        if stage == "III":
+            stop_token(self.tokenizer)  # refuses a template after whose turns nothing would tell a model to stop
         self.loader = self._open_data()
         self.order_hash = self.loader.order_hash()
         self.report = StepReport(run.folder, stage, self.loader.steps, accelerator, say)
@@ -430,6 +432,8 @@ class Trainer:
                 return
             seen = self.loader.seen(steps)
             self.run.write_seen(self.stage, seen, steps)
+            if self.stage == "III":
+                _stop_at(language_model, stop_token(self.tokenizer))
             language_model.save_pretrained(aside)
             with_chat_template(self.tokenizer).save_pretrained(aside)
             write_record(aside, metrics.of(self.stage), facts, self.run.seen_path(self.stage))
@@ -461,6 +465,14 @@ class Trainer:
     def close(self) -> None:
         self.heartbeat.stop()
         self.accelerator.end_training()
+
+
+def _stop_at(model: Any, token_id: int) -> None:
+    """Generation of an exported model also stops where an assistant's turn ends."""
+    configured = model.generation_config.eos_token_id
+    known = configured if isinstance(configured, list) else [] if configured is None else [configured]
+    stops = sorted({*known, token_id})
+    model.generation_config.eos_token_id = stops if len(stops) > 1 else stops[0]
 
 
 def _to_device(values: Any, device: torch.device) -> Tensor:

@@ -229,7 +229,7 @@ def test_the_command_prints_one_json_object(lake: Release, capsys: pytest.Captur
 def test_refusals_have_their_exit_codes(
     lake: Release, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["--release", "ffff", "--profile", "demo"]) == 1
+    assert main(["--release", "ffff", "--profile", "demo"]) == 78
     assert lake.release_id in capsys.readouterr().err
     assert main(["--profile", "nothing-like-it"]) == 78
     monkeypatch.setenv("FORGE__TRAINING__BASE_MODEL", "/nowhere")
