@@ -12,8 +12,6 @@ from training.attention import kept, packed_arguments
 from training.linear_cross_entropy import linear_cross_entropy
 from training.loader import NO_TARGET
 
-IGNORED = NO_TARGET
-
 
 class LossError(Exception):
     """The loss of this model would not be the model's own."""
