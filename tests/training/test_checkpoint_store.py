@@ -278,6 +278,7 @@ def test_pruning_removes_the_marker_first_and_never_the_newest(make, client, pre
     store = make()
     for step in range(1, 6):
         store.upload(checkpoint(tmp_path, step), f"checkpoints/I-{step:06d}")
+        store.drain(60)  # more than a few that wait are given up
     store.upload(checkpoint(tmp_path, 9, stage="II"), "checkpoints/II-000009")
     for step in (0, 7):  # cut uploads, before and after the newest complete one
         client.put_object(Bucket="forge", Key=f"{prefix}/checkpoints/I-{step:06d}/model.safetensors", Body=b"x")
