@@ -362,6 +362,11 @@ def test_packed_data_is_reused_when_nothing_changed_and_made_again_when_somethin
             setattr(tokenizer, name, value)
         data_of(seed=12, tokenizer=tokenizer)
         assert plan.stat().st_mtime_ns != before, changed
+    before = plan.stat().st_mtime_ns
+    tokenizer = load_tokenizer(tiny_model)
+    tokenizer.add_tokens(["create user"])
+    data_of(seed=12, tokenizer=tokenizer)
+    assert plan.stat().st_mtime_ns != before
     assert sorted(path.name for path in tmp_path.glob("*packed*")) == ["packed-I"]
 
 
