@@ -153,7 +153,7 @@ class Isolation:
     leak: float
 
 
-_CHECKED_TOKENS = 256
+_CHECKED_TOKENS = 128
 _BEYOND_WINDOW_TOKENS = 128
 _MAX_CHECKED_WINDOW = 1024  # beyond it the check costs more than it should at the start of every stage
 _WINDOWS = ("sliding_window", "attention_chunk_size")  # as configurations call them
@@ -176,7 +176,7 @@ def _checked_pieces(model: Any) -> tuple[tuple[int, ...], ...]:
     if window is not None and window <= _MAX_CHECKED_WINDOW:
         longest = getattr(model.config.get_text_config(), "max_position_embeddings", None) or math.inf
         tokens = max(tokens, int(min(window + _BEYOND_WINDOW_TOKENS, longest)))
-    return ((37, 1, 64, 90, tokens - 192), (tokens,), (1, 1, tokens - 56, 54))
+    return ((19, 1, 32, 45, tokens - 97), (tokens,), (1, 1, tokens - 29, 27))
 
 
 def _unverified(model: Any) -> str:
