@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 SEQUENCE_TOKENS = 2_048
 PADDED_DOCUMENTS = {"cpu": 4, "cuda": 8}
 """Documents of one batch of the padded arm: a usual choice, as far as 24 GiB hold it on a CPU."""
+READY_BATCHES = 24
+"""Our first batches, which the arms without a loader go through again and again."""
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "packed": ("bare", "bare_transformers", "trainer_packed"),
     "padded": ("trainer_padded",),
@@ -154,8 +156,8 @@ def make_arms(run: Run, batch_sequences: int, micro: int, names: Sequence[str], 
     for group in trainer.optimizer.param_groups:
         group["lr"] = arms.LEARNING_RATE
     compiles = device.type == "cuda"
-    first = trainer.loader.batch(1)
-    tokens = trainer.loader.counts(1)[0]
+    ready = [trainer.loader.batch(step) for step in range(1, READY_BATCHES + 1)]
+    tokens = [trainer.loader.counts(step)[0] for step in range(1, READY_BATCHES + 1)]
     found = {"ours": arms.ours(trainer)}
     if "bare" in names:
         from training.attention import use_attention
@@ -166,12 +168,12 @@ def make_arms(run: Run, batch_sequences: int, micro: int, names: Sequence[str], 
         if compiles:
             packed_loss.compile_decoder()
         step_loss = arms.our_parts(packed_loss, precision)
-        found["bare"] = arms.bare("bare", packed_loss, step_loss, first, micro, run, tokens)
+        found["bare"] = arms.bare("bare", packed_loss, step_loss, ready, tokens, micro, run)
     if "bare_transformers" in names:
         model = load_model(run.base.folder).to(device).train()
         called = torch.compile(model, dynamic=False) if compiles else model
         step_loss = arms.transformers_parts(called, precision)
-        found["bare_transformers"] = arms.bare("bare_transformers", model, step_loss, first, micro, run, tokens)
+        found["bare_transformers"] = arms.bare("bare_transformers", model, step_loss, ready, tokens, micro, run)
     if "trainer_packed" in names:
         steps_done = [0]
 

@@ -2,8 +2,8 @@
 
 ========================  ============================================================================================
 ours                      the trainer itself: loader, loss by kind, clipping, spike guard, metrics file, TensorBoard
-bare                      the same model parts, one batch again and again, nothing else: what the loop around them costs
-bare_transformers         transformers' own model and loss on that batch, documents isolated by position ids
+bare                      the same model parts on the same batches, which lie ready, nothing else: what our loop costs
+bare_transformers         transformers' own model and loss on them, documents isolated by position ids
 trainer_packed            transformers' Trainer, fed our sequences (ids, labels, position ids)
 trainer_padded            transformers' Trainer, fed the documents one by one, padded to the longest of a batch
 ========================  ============================================================================================
@@ -11,10 +11,11 @@ trainer_padded            transformers' Trainer, fed the documents one by one, p
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,9 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset
 from transformers import Trainer as TransformersTrainer
-from transformers import TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
-from training.loader import Batch
+from training.loader import NO_TARGET, Batch
 from training.model_loss import PackedLoss
 from training.optimizer import adamw
 from training.run import Run
@@ -78,24 +79,29 @@ def ours(trainer: Trainer) -> Arm:
 def bare(
     name: str,
     model: torch.nn.Module,
-    step_loss: Callable[[Batch], Any],
-    batch: Batch,
+    step_loss: Callable[[Any], Any],
+    batches: Sequence[Batch],
+    tokens: Sequence[int],
     micro: int,
     run: Run,
-    tokens: int,
 ) -> Arm:
-    """Forward, backward, clip, step on one batch. ``step_loss`` gives the summed nats of a micro-batch."""
+    """Forward, backward, clip, step on batches that lie ready, ``tokens`` without padding in each; the last is followed
+    by the first. ``step_loss`` gives the summed nats of a micro-batch."""
     optimizer = adamw(model, run.training.weight_decay)
     for group in optimizer.param_groups:
         group["lr"] = LEARNING_RATE
     device = next(model.parameters()).device
-    parts = [_on(part, device) for part in batch.micro_batches(micro)]
-    targets = int((batch.labels != -100).sum())
+    ready = [
+        ([_on(part, device) for part in batch.micro_batches(micro)], int((batch.labels != NO_TARGET).sum()), count)
+        for batch, count in zip(batches, tokens, strict=True)
+    ]
+    order = itertools.cycle(ready)
 
     def block(steps: int) -> Block:
-        losses = []
+        losses, useful = [], 0
         started = time.monotonic()
-        for _ in range(steps):
+        for parts, targets, count in itertools.islice(order, steps):
+            useful += count
             whole = torch.zeros((), device=device)
             for part in parts:
                 loss = step_loss(part) / targets
@@ -107,7 +113,7 @@ def bare(
             losses.append(whole)
         _wait_for(device)
         seconds = time.monotonic() - started
-        return Block(seconds, steps * tokens, tuple(float(loss) for loss in losses))
+        return Block(seconds, useful, tuple(float(loss) for loss in losses))
 
     return Arm(name, block)
 
@@ -126,7 +132,7 @@ def transformers_parts(model: Any, precision: str) -> Callable[[Any], Any]:
         with _autocast(part.labels.device, precision):
             logits = model(input_ids=part.input_ids, position_ids=part.position_ids, use_cache=False).logits
             return torch.nn.functional.cross_entropy(
-                logits.float().flatten(0, 1), part.labels.flatten(), ignore_index=-100, reduction="sum"
+                logits.float().flatten(0, 1), part.labels.flatten(), ignore_index=NO_TARGET, reduction="sum"
             )
 
     return step_loss
@@ -145,7 +151,7 @@ def packed_rows(trainer: Trainer) -> Iterator[dict[str, Any]]:
     for step in range(1, trainer.loader.steps + 1):
         batch = trainer.loader.batch(step)
         for number in range(len(batch.input_ids)):
-            labels = np.full_like(batch.labels[number], -100)
+            labels = np.full_like(batch.labels[number], NO_TARGET)
             labels[1:] = batch.labels[number, :-1]
             yield {
                 "input_ids": batch.input_ids[number],
@@ -221,6 +227,7 @@ def transformers_trainer(
         data_collator=collate,
         callbacks=[turns],
     )
+    trainer.remove_callback(PrinterCallback)  # standard output is for our JSON
     problems: list[BaseException] = []
 
     def train() -> None:
