@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils.data import IterableDataset
-from transformers import Trainer as TransformersTrainer
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments
+from transformers import Trainer as TransformersTrainer
 
 from training.loader import NO_TARGET, Batch
 from training.model_loss import PackedLoss
