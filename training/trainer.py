@@ -20,9 +20,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from forge.config import ConfigurationError
 from forge.schema import KINDS
-from training.attention import choose_attention
 from training.base_model import load_model, load_tokenizer
 from training.chat import prompt_hash, stop_token, with_chat_template
 from training.checkpoint import (
@@ -38,13 +36,11 @@ from training.checkpoint_store import CheckpointStore
 from training.files import write_atomically
 from training.flops import TrainingFlops, mfu, peak_tflops
 from training.heartbeat import Heartbeat
-from training.loader import NO_TARGET, Batch, StageLoader
+from training.loader import NO_TARGET, Batch
 from training.loss_probe import LossProbe
 from training.metrics import MetricsFile, memory_gb
-from training.model_loss import PackedLoss, verify_loss
 from training.optimizer import adamw
-from training.parallel import clip_gradients, data_rank, distribute, packed_loss_of, whole_model, without_gradient_sync
-from training.precision import product_type
+from training.parallel import clip_gradients, distribute, packed_loss_of, whole_model, without_gradient_sync
 from training.process import StopRequest
 from training.ranks import Ranks
 from training.run import NotFinite, Run, Stopped
@@ -52,12 +48,11 @@ from training.run_card import model_card_files, write_run_card
 from training.schedule import learning_rate_at
 from training.shard import ShardError
 from training.spikes import SpikeGuard
-from training.stage_data import StageData, stage_data
+from training.stage_opening import micro_batch_sequences, open_loader, open_model
 from training.stage_record import METRICS, stage_facts, write_record
 from training.step_report import StepReport
 from training.training_state import load_training_state, save_training_state, state_bytes
 
-_MICRO_BATCH_TOKENS = {"cuda": 32_768, "cpu": 2_048}
 COPIES_SECONDS = 600.0
 _LAST_COPIES_SECONDS = 20.0  # who asks for an end waits a minute; the next start copies what is missing
 
@@ -85,11 +80,14 @@ class Trainer:
         self.tokenizer = load_tokenizer(self.start)
         if stage == "III":
             stop_token(self.tokenizer)  # refuses a template after whose turns nothing would tell a model to stop
-        self.loader = self._open_data()
+        self.loader = open_loader(run, stage, self.tokenizer, ranks, self._beat_while_packing, say)
+        self.micro_batch_sequences = micro_batch_sequences(run.training, self.loader, accelerator.device)
         self.order_hash = self.loader.order_hash()
         self.report = StepReport(run.folder, stage, self.loader.steps, accelerator, say)
         torch.manual_seed(run.training.seed + self.loader.rank)  # dropout differs over the data, not within a tensor
-        self.packed_loss, self.model = self._open_model()
+        packed_loss, self.attention = open_model(self.start, run.training, accelerator.device, say)
+        self.model: nn.Module = distribute(packed_loss, accelerator, run.training)
+        self.packed_loss = packed_loss_of(self.model, accelerator)
         self.flops = TrainingFlops.of(self.packed_loss.model.config)
         self.optimizer = adamw(self.packed_loss, run.training.weight_decay)
         self.peak_tflops = run.training.peak_tflops or peak_tflops(_device_name(accelerator), run.training.precision)
@@ -100,69 +98,10 @@ class Trainer:
 
     # --- opening ----------------------------------------------------------------------------------------------------
 
-    def _open_data(self) -> StageLoader:
-        run, part = self.run, data_rank(self.ranks.rank, self.ranks.size, self.run.training)
-        cache = run.shard_cache()
-
-        def beat() -> None:
-            self.heartbeat.beat(self.stage, 0, 0)
-            if self.stop:
-                raise Stopped(f"stage {self.stage} stopped while its data was packed; start again")
-
-        def opened() -> StageData:
-            return stage_data(
-                run.release,
-                run.open_file,
-                run.training,
-                self.stage,
-                self.tokenizer,
-                run.packed_folder(self.stage),
-                cache,
-                self.say,
-                beat=beat,
-            )
-
-        try:
-            self.ranks.main_first(opened)
-            data = opened()
-        finally:
-            cache.close()
-        try:
-            loader = StageLoader(
-                data,
-                batch_tokens=self.settings.batch_tokens,
-                seed=run.training.seed,
-                rank=part.rank,
-                world_size=part.world_size,
-            )
-        except ValueError as error:
-            raise ConfigurationError(f"training.stages.{self.stage}.batch_tokens: {error}") from None
-        own = loader.batch_sequences // part.world_size
-        wanted = run.training.micro_batch_sequences or max(
-            1, _MICRO_BATCH_TOKENS.get(self.accelerator.device.type, 2_048) // loader.sequence_tokens
-        )
-        # Equal shapes for all micro-batches: one compiled program, and a sum of gradients without a short last part
-        self.micro_batch_sequences = max(size for size in range(1, min(wanted, own) + 1) if own % size == 0)
-        return loader
-
-    def _open_model(self) -> tuple[PackedLoss, nn.Module]:
-        """The model itself, and as this rank calls it."""
-        training, device = self.run.training, self.accelerator.device
-        language_model = load_model(self.start)
-        language_model.train()
-        language_model.to(device)
-        dtype = torch.bfloat16 if training.precision == "bf16" else torch.float32
-        if product_type(device.type, dtype) != dtype:
-            self.say("training.precision: this processor emulates bf16; fp32 is faster here, and more exact")
-        self.attention = choose_attention(language_model, training.attention, device, self.say, dtype)
-        verify_loss(language_model, device)
-        if training.activation_checkpointing:
-            language_model.activation_checkpointing_enable({"use_reentrant": False})
-        packed_loss = PackedLoss(language_model)
-        if training.compile if training.compile is not None else device.type == "cuda":
-            packed_loss.compile_decoder()
-        model = distribute(packed_loss, self.accelerator, training)
-        return packed_loss_of(model, self.accelerator), model
+    def _beat_while_packing(self) -> None:
+        self.heartbeat.beat(self.stage, 0, 0)
+        if self.stop:
+            raise Stopped(f"stage {self.stage} stopped while its data was packed; start again")
 
     def _resume(self) -> int:
         """Take up the newest checkpoint; returns its step, 0 without one."""
