@@ -157,11 +157,11 @@ class Trainer:
             before = self.tokens
             if self.ranks.any(bool(self.stop)) or not self.train_step(batch, started):
                 self._stop_before(batch.step)
-            started = time.monotonic()
             if self._is_probe_due(before, batch.step):
                 self._probe(batch.step)
             if batch.step % self.run.training.checkpoint_every_steps == 0 and batch.step < self.loader.steps:
                 self.save(batch.step)
+            started = time.monotonic()  # what was measured and written belongs to no step
         self.finish()
         return self.loader.steps - first + 1
 
