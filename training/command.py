@@ -61,10 +61,11 @@ def train_command(arguments: argparse.Namespace, stage: str) -> int:
     """
     die_with_parent()
     stop = StopRequest().listen()
+    is_first_rank = os.environ.get("RANK", "0") == "0"
     try:
         settings = load_settings(arguments.profile)
         run = run_of(settings, arguments.release)
-        if int(os.environ.get("RANK", "0")) == 0:
+        if is_first_rank:
             _say(f"run {run.run_id} release {run.release.release_id}")
         from training.attention import AttentionError  # late: torch takes seconds to import
         from training.model_loss import LossError
@@ -82,7 +83,7 @@ def train_command(arguments: argparse.Namespace, stage: str) -> int:
         return EXIT_REFUSED
     except REFUSALS as reason:
         return refuse(reason)
-    if int(os.environ.get("RANK", "0")) == 0:
+    if is_first_rank:
         _say(f"stage {stage} model: {result.model_folder}")
     return 0
 

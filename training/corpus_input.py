@@ -134,6 +134,11 @@ class Documents:
         return self.row[chosen], self.tokens[chosen]
 
 
+def shard_of(file: ReleaseFile) -> Shard:
+    """A file of a release, as it is fetched and verified."""
+    return Shard(file.path, file.sha256, file.size_bytes)
+
+
 @contextmanager
 def opened(file: ReleaseFile, open_file: OpenFile) -> Iterator[pq.ParquetFile]:
     """A file of the release where it lies, for narrow columns: its sha256 is not compared.
@@ -144,9 +149,9 @@ def opened(file: ReleaseFile, open_file: OpenFile) -> Iterator[pq.ParquetFile]:
         with open_file(file.path) as source, pq.ParquetFile(source, pre_buffer=True) as parquet:
             yield parquet
     except FileNotFoundError:
-        raise MissingShard(Shard(file.path, file.sha256, file.size_bytes), "the lake") from None
+        raise MissingShard(shard_of(file), "the lake") from None
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise CorruptShard(Shard(file.path, file.sha256, file.size_bytes), f"no Parquet: {error}") from None
+        raise CorruptShard(shard_of(file), f"no Parquet: {error}") from None
 
 
 def documents_in(parquet: pq.ParquetFile, path: str, selection: Selection) -> Documents:

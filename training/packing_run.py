@@ -22,7 +22,17 @@ from numpy.typing import NDArray
 from forge.schema import DOMAIN_OF_KIND
 from training.chat import NotAChat, tokenise_chat
 from training.control_tokens import encode_texts
-from training.corpus_input import CorpusText, Documents, Release, Selection, Stratum, Survey, documents_in, texts_at
+from training.corpus_input import (
+    CorpusText,
+    Documents,
+    Release,
+    Selection,
+    Stratum,
+    Survey,
+    documents_in,
+    shard_of,
+    texts_at,
+)
 from training.packed_shards import PackedShardWriter
 from training.packing import Packer, TokenisedDocument, whole_document
 from training.permutation import permutation, permutation_key
@@ -172,12 +182,12 @@ class PackingRun:
             if not here:
                 continue
             later = (
-                self._shard(other)
+                shard_of(self.release.files[other])
                 for other in islice(order, place + 1, None)
                 if any(holds[packing.stratum][other] for packing in wanting)
             )
             cache.prefetch(list(islice(later, self.prefetch_files)))
-            shard = self._shard(number)
+            shard = shard_of(self.release.files[number])
             path = self._fetched(cache, shard)
             try:
                 with pq.ParquetFile(path, memory_map=True) as parquet:
@@ -201,10 +211,6 @@ class PackingRun:
                 if not future.done():
                     cache.close()
                 raise
-
-    def _shard(self, number: int) -> Shard:
-        file = self.release.files[number]
-        return Shard(file.path, file.sha256, file.size_bytes)
 
     def _pack_file(self, parquet: pq.ParquetFile, number: int, documents: Documents, packings: list[_Packing]) -> None:
         """Take of one file what the strata lack: usually all; of the last file, the first ones of a permutation."""

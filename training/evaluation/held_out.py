@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 
 from forge.schema import CHAT_FORM, content_hash
 from training.control_tokens import encode_text
-from training.corpus_input import CorpusText, Release, opened, texts_at
+from training.corpus_input import CorpusText, Release, opened, shard_of, texts_at
 from training.evaluation.scoring import ScoredText, token_nats
 from training.shard import OpenFile
-from training.shard_cache import Shard, ShardCache
+from training.shard_cache import ShardCache
 
 
 def held_out_documents(
@@ -42,7 +42,7 @@ def held_out_documents(
     kind_of = {(number, row): kind for kind, entries in ranked.items() for _, number, row in entries}
     for number in sorted({number for number, _ in kind_of}):
         file = release.files[number]
-        shard = Shard(file.path, file.sha256, file.size_bytes)
+        shard = shard_of(file)
         chosen = np.array(sorted(row for other, row in kind_of if other == number), dtype=np.int64)
         with pq.ParquetFile(cache.get(shard)) as parquet:
             for rows, texts in texts_at(parquet, chosen):
