@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -15,6 +16,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from forge.config import StageSettings, TrainingSettings
+from forge.lake import Lake
+from forge.release import Release, corpus_files, release_id_of
 from forge.schema import CHAT_FORM, DOMAIN_OF_KIND, canonical_json, content_hash, table_of
 from training.base_model import base_model_of
 from training.files import file_sha256
@@ -170,3 +173,38 @@ def run_maker(small_release: SmallRelease, training_settings: TrainingSettings):
 @pytest.fixture
 def make_run(tmp_path: Path, run_maker):
     return run_maker(tmp_path)
+
+
+@pytest.fixture
+def published_release(tmp_path: Path, small_release: SmallRelease) -> Release:
+    """The small release in a lake of its own below ``tmp_path``."""
+    lake = Lake(str(tmp_path / "lake"))
+    rows = pa.concat_tables([pq.read_table(file.path) for file in small_release.files]).sort_by("doc_id")
+    night = small_release.partition_key
+    commit = lake.write("corpus", rows, night, "test")
+    files = corpus_files(lake, commit.version, night)
+    recipe = dict(small_release.recipe)
+    release = Release(
+        release_id_of(files, recipe), None, f"{night}T00:00:00Z", night, "test", {"corpus": commit.version}, files,
+        recipe, "", "", (), {},
+    )  # fmt: skip
+    lake.write("releases", table_of("releases", [release.row()]), night, "test")
+    return release
+
+
+@pytest.fixture
+def command_variables(tmp_path: Path, tiny_model: Path):
+    """A function of a stage's steps: the environment in which commands train a tiny model on the lake's release."""
+
+    def variables(steps: int) -> dict[str, str]:
+        stage = {"tokens": steps * 128, "learning_rate": 1e-3, "sequence_tokens": 64, "batch_tokens": 128}
+        return {
+            "FORGE__HOME": str(tmp_path / "home"),
+            "FORGE__LAKE__ROOT": str(tmp_path / "lake"),
+            "FORGE__TRAINING__BASE_MODEL": str(tiny_model),
+            "FORGE__TRAINING__PRECISION": "fp32",
+            "FORGE__TRAINING__CHECKPOINT_EVERY_STEPS": "1000",
+            "FORGE__TRAINING__STAGES": canonical_json({"I": stage, "II": stage, "III": stage}),
+        }
+
+    return variables

@@ -14,43 +14,15 @@ from pathlib import Path
 import pytest
 
 from forge.config import checkout
-from forge.lake import Lake
-from forge.release import Release, corpus_files, release_id_of
-from forge.schema import table_of
 from training.process import EXIT_STOPPED
-
-NIGHT = "2026-11-21"
 
 
 @pytest.fixture
-def published(tmp_path, small_release, tiny_model):
-    """A lake with one release, and the environment that makes the commands use it and a tiny model."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    lake = Lake(str(tmp_path / "lake"))
-    rows = pa.concat_tables([pq.read_table(file.path) for file in small_release.files]).sort_by("doc_id")
-    commit = lake.write("corpus", rows, NIGHT, "test")
-    files = corpus_files(lake, commit.version, NIGHT)
-    recipe = dict(small_release.recipe)
-    release = Release(
-        release_id_of(files, recipe), None, "2026-11-21T00:00:00Z", NIGHT, "test", {"corpus": commit.version}, files,
-        recipe, "", "", (), {},
-    )  # fmt: skip
-    lake.write("releases", table_of("releases", [release.row()]), NIGHT, "test")
-    stage = {"tokens": 120 * 128, "learning_rate": 1e-3, "sequence_tokens": 64, "batch_tokens": 128}
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(checkout()),
-        "FORGE__HOME": str(tmp_path / "home"),
-        "FORGE__LAKE__ROOT": str(tmp_path / "lake"),
-        "FORGE__TRAINING__BASE_MODEL": str(tiny_model),
-        "FORGE__TRAINING__PRECISION": "fp32",
-        "FORGE__TRAINING__CHECKPOINT_EVERY_STEPS": "1000",
-        "FORGE__TRAINING__STAGES": json.dumps({"I": stage, "II": stage, "III": stage}),
-    }
+def published(tmp_path, published_release, command_variables):
+    """A release, the environment of the commands, one of them, and where it leaves its run."""
+    environment = {**os.environ, "PYTHONPATH": str(checkout()), **command_variables(120)}
     command = [sys.executable, "-m", "training.pretrain", "--release", "current", "--stage", "I", "--profile", "demo"]
-    return release, environment, command, tmp_path / "home"
+    return published_release, environment, command, tmp_path / "home"
 
 
 def metrics_of(home: Path) -> list[dict]:

@@ -12,8 +12,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="forge-airflow-tests-"))
@@ -21,9 +19,6 @@ os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="forge-airflow-tes
 from airflow.sdk import RetryAction
 
 from forge.config import load_settings
-from forge.lake import Lake
-from forge.release import Release, corpus_files, release_id_of
-from forge.schema import table_of
 from forge_airflow.links import TensorBoardLink
 from forge_airflow.operators import RETRY_POLICY, TemporarilyUnavailableError
 from forge_airflow.process import ProcessIdentity, is_alive, send_signal
@@ -34,27 +29,12 @@ NIGHT = "2026-11-21"
 
 
 @pytest.fixture
-def release_id(tmp_path: Path, small_release: Any, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A lake with one release, and the environment in which commands use it and a tiny model."""
-    lake = Lake(str(tmp_path / "lake"))
-    rows = pa.concat_tables([pq.read_table(file.path) for file in small_release.files]).sort_by("doc_id")
-    commit = lake.write("corpus", rows, NIGHT, "test")
-    files = corpus_files(lake, commit.version, NIGHT)
-    recipe = dict(small_release.recipe)
-    release = Release(
-        release_id_of(files, recipe), None, "2026-11-21T00:00:00Z", NIGHT, "test", {"corpus": commit.version}, files,
-        recipe, "", "", (), {},
-    )  # fmt: skip
-    lake.write("releases", table_of("releases", [release.row()]), NIGHT, "test")
-    stage = {"tokens": 100 * 128, "learning_rate": 1e-3, "sequence_tokens": 64, "batch_tokens": 128}
-    monkeypatch.setenv("FORGE__HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("FORGE__LAKE__ROOT", str(tmp_path / "lake"))
-    monkeypatch.setenv("FORGE__TRAINING__BASE_MODEL", str(tiny_model))
-    monkeypatch.setenv("FORGE__TRAINING__PRECISION", "fp32")
-    monkeypatch.setenv("FORGE__TRAINING__CHECKPOINT_EVERY_STEPS", "1000")
-    monkeypatch.setenv("FORGE__TRAINING__STAGES", json.dumps({"I": stage, "II": stage, "III": stage}))
+def release_id(published_release: Any, command_variables: Any, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The lake's release, in the environment in which commands use it and a tiny model."""
+    for name, value in command_variables(100).items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("FORGE_TENSORBOARD", "http://127.0.0.1:6006")
-    return release.release_id
+    return published_release.release_id
 
 
 class Store(dict[str, Any]):
