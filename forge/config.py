@@ -347,13 +347,90 @@ class TrainingSettings(_Section):
     }
 
 
+EvaluationTask = Literal[
+    "bfcl",
+    "bfcl_multi_turn",
+    "bfcl_loss",
+    "api_bank",
+    "api_bank_loss",
+    "apibench_loss",
+    "held_out_loss",
+    "code_loss",
+    "mmlu",
+    "arc_easy",
+    "arc_challenge",
+    "hellaswag",
+    "piqa",
+    "winogrande",
+    "boolq",
+    "agentdojo",
+    "textworld",
+    "scienceworld",
+    "agentbench",
+]
+GENERAL_ABILITY: tuple[EvaluationTask, ...] = (
+    "mmlu", "arc_easy", "arc_challenge", "hellaswag", "piqa", "winogrande", "boolq",
+)  # fmt: skip
+"""Tasks whose fall keeps a model from being promoted."""
+
+
+class EndpointSettings(_Section):
+    """A server of an OpenAI-compatible API (vLLM, TGI, llama.cpp) that answers instead of a model in the process."""
+
+    url: str = Field(description="Up to and with `/v1`.")
+    model: str = Field(description="Its name on the server.")
+    api_key_variable: str | None = Field(None, description="Environment variable that holds the key.")
+    concurrency: Positive = Field(16, description="Requests at a time.")
+    timeout_seconds: float = Field(300.0, gt=0, description="Of one request.")
+
+
+class PromotionSettings(_Section):
+    """When a trained model may take the place of `models/promoted`. Differences are judged by their intervals."""
+
+    max_fall_points: float = Field(
+        2.0, ge=0, description="No task of general ability may fall by more than so many points of accuracy."
+    )
+    max_loss_rise: float = Field(
+        0.05, ge=0, description="Nor may the bits per byte of its right answers rise by more than this share."
+    )
+    max_function_loss_rise: float = Field(
+        0.0, ge=0, description="Share by which the loss of right function calls may rise."
+    )
+    require_resolved: bool = Field(
+        True, description="Also refuse when the items are too few to see a fall of that size (see the report)."
+    )
+
+
 class EvaluationSettings(_Section):
-    benchmark_loss_items: Positive = Field(24, description="BFCL gold calls whose loss is measured.")
+    tasks: list[EvaluationTask] = Field(
+        default_factory=lambda: [
+            "bfcl_loss", "held_out_loss", "code_loss", "mmlu", "arc_easy", "arc_challenge", "hellaswag", "piqa",
+            "winogrande", "boolq", "bfcl",
+        ],
+        description="What is measured, in this order.",
+    )  # fmt: skip
+    items: dict[EvaluationTask, Positive] = Field(
+        default_factory=dict,
+        description="At most so many items of a task, chosen by `seed`, evenly over its categories. Of a task that is "
+        "not named: all on a GPU or an endpoint, `max_items_on_cpu` on a CPU.",
+    )
+    max_items_on_cpu: Positive = Field(500, description="Of a task that `items` does not name, on a CPU.")
+    probe_items: Positive = Field(24, description="BFCL gold calls whose loss is measured while a stage trains.")
     held_out_documents_per_kind: Positive = Field(8, description="Held-out documents of each kind.")
     held_out_max_tokens: Positive = Field(512, description="Of each of them.")
-    generation_items: int = Field(8, ge=0, description="BFCL items that the model answers.")
-    generation_max_new_tokens: Positive = Field(48, description="Longest answer.")
-    seed: int = Field(3, description="Of the choice of items.")
+    generation_max_new_tokens: Positive = Field(128, description="Longest answer.")
+    batch_items: Positive = Field(16, description="Answers that are generated at a time; changes no result.")
+    max_turns: Positive = Field(15, description="Of an episode in an interactive environment.")
+    seed: int = Field(3, description="Of the choice of items, and of the bootstrap.")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="Of every interval.")
+    resamples: Positive = Field(2000, description="Of the bootstrap.")
+    folders: dict[Literal["api_bank", "apibench", "agentbench"], str] = Field(
+        default_factory=dict,
+        description="Checkouts of sets that no package registry has: `api_bank` (DAMO-ConvAI/api-bank), `apibench` "
+        "(gorilla), `agentbench`. Their tasks are not evaluated without.",
+    )
+    endpoint: EndpointSettings | None = Field(None, description="For `python -m training.evaluate --endpoint`.")
+    promotion: PromotionSettings = PromotionSettings()
 
 
 class AirflowSettings(_Section):

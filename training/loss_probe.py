@@ -37,7 +37,7 @@ class LossProbe:
         settings, chosen = run.settings, run.settings.evaluation
         folder = artifact_path(settings, "bfcl") if "bfcl" in settings.artifacts else None
         items = bfcl_items(folder) if folder else []
-        benchmark = sample(items, chosen.benchmark_loss_items, chosen.seed, "benchmark_loss") if items else []
+        benchmark = sample(items, chosen.probe_items, chosen.seed, "benchmark_loss") if items else []
         return cls(tokenizer, benchmark, run.held_out_documents(), chosen.held_out_max_tokens)
 
     def measure(self, packed_loss: PackedLoss) -> dict[str, float]:
