@@ -1,8 +1,8 @@
 """What was measured of each item: one line of JSON per item, written as it is measured, read again after a kill.
 
-Every figure is a ratio of sums over items (:mod:`training.evaluation.statistics`): an item brings for each measure a
-numerator and a denominator. Accuracy is (right, 1), nats per token (nats, tokens), bits per byte (bits, bytes), the mean
-over items (nats / tokens, 1).
+Every figure is a ratio of sums over items (:mod:`training.evaluation.statistics`): an item brings a numerator and a
+denominator for each measure. Accuracy is (right, 1), nats per token (nats, tokens), bits per byte (bits, bytes), the
+mean over items (nats / tokens, 1).
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from forge.schema import content_hash
 from training.evaluation.records import ItemRecord
 from training.evaluation.subject import Subject
 
-
 Item = TypeVar("Item")
 
 
