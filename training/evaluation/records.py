@@ -31,6 +31,16 @@ class ItemRecord:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class TaskRecords:
+    """The records of one task by item id. ``task_key`` is the task's, ``prompt_hash`` how the subject renders prompts:
+    only records of equal ones compare."""
+
+    task_key: str
+    prompt_hash: str
+    records: Mapping[str, ItemRecord]
+
+
 class RecordFile:
     """``<task>.jsonl``: a first line with ``key``, then an item a line.
 
@@ -70,6 +80,12 @@ class RecordFile:
             with self.path.open("r+b") as file:
                 file.truncate(len(header) + sum(map(len, whole)))
         return {record.item_id: record for record in map(_record, whole)}
+
+
+def read_records(path: Path) -> dict[str, ItemRecord]:
+    """The whole lines of a record file, whichever key wrote them; nothing is changed. {} when there is no file."""
+    lines = path.read_bytes().splitlines(keepends=True)[1:] if path.is_file() else []
+    return {record.item_id: record for record in (_record(line) for line in lines if line.endswith(b"\n"))}
 
 
 def _record(line: bytes) -> ItemRecord:
