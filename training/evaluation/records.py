@@ -8,6 +8,7 @@ mean over items (nats / tokens, 1).
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import orjson
 
 MAX_ANSWER_CHARACTERS = 20_000
+FLUSH_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,21 @@ class RecordFile:
             file.flush()
             os.fsync(file.fileno())
         self._records.update({record.item_id: record for record in new})
+
+    def extend(self, records: Iterable[ItemRecord], stop: object) -> None:
+        """Add items as they come, at least every :data:`FLUSH_SECONDS`, until there are no more or ``stop`` is true."""
+        waiting: list[ItemRecord] = []
+        flushed = time.monotonic()
+        try:
+            for record in records:
+                waiting.append(record)
+                if stop or time.monotonic() - flushed >= FLUSH_SECONDS:
+                    self.append(waiting)
+                    waiting, flushed = [], time.monotonic()
+                if stop:
+                    return
+        finally:
+            self.append(waiting)
 
     def _read(self) -> dict[str, ItemRecord]:
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,90 @@
+"""Measure a subject by tasks: records are on the disk as they are made, a killed evaluation goes on with the rest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forge.config import EvaluationTask, Settings
+from forge.schema import content_hash
+from training.evaluation.records import ItemRecord, RecordFile, TaskRecords
+from training.evaluation.subject import LocalSubject, Subject
+from training.evaluation.task import NotEvaluated, OverallScore, Task
+from training.evaluation.tasks import task_of
+from training.run import Run, Stopped
+
+EVALUATION_VERSION = "3"
+SAY_SECONDS = 15.0
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class MeasuredTask:
+    """One task of one subject, whole. ``seconds`` is what this process took: 0 when it was measured before."""
+
+    name: str
+    measured: TaskRecords
+    overall: Sequence[OverallScore]
+    notes: Mapping[str, Any]
+    seconds: float
+
+
+def prepare_tasks(settings: Settings, run: Run | None, subject: Subject) -> dict[EvaluationTask, Task | NotEvaluated]:
+    """The tasks of the settings in their order, each with the items that it has here, or with the reason why not."""
+    prepared: dict[EvaluationTask, Task | NotEvaluated] = {}
+    for name in settings.evaluation.tasks:
+        try:
+            task = task_of(name, settings, run, max_items_of(settings, name, subject.device))
+            if task.needs_weights and not isinstance(subject, LocalSubject):
+                raise NotEvaluated("an endpoint does not tell the probabilities of given texts")
+            prepared[name] = task
+        except NotEvaluated as reason:
+            prepared[name] = reason
+    return prepared
+
+
+def max_items_of(settings: Settings, task: EvaluationTask, device: str) -> int:
+    """At most so many items: what the settings name for the task, else all, on a CPU ``max_items_on_cpu``."""
+    chosen = settings.evaluation
+    return chosen.items.get(task, chosen.max_items_on_cpu if device == "cpu" else 2**31)
+
+
+def measure_task(task: Task, subject: Subject, identity: str, folder: Path, stop: object, say: Say) -> MeasuredTask:
+    """Measure what ``folder/<task>.jsonl`` does not hold yet. ``identity``: hash of weights and precision.
+
+    Raises :class:`training.run.Stopped` when ``stop`` becomes true; what is measured stays.
+    """
+    file = RecordFile(
+        folder / f"{task.name}.jsonl",
+        content_hash(EVALUATION_VERSION, task.name, task.key, subject.prompt_hash, identity),
+    )
+    missing = [item_id for item_id in task.item_ids if item_id not in file.records]
+    started = time.monotonic()
+    if missing:
+        file.extend(_told(task.measure(subject, missing), task.name, len(missing), say), stop)
+    if stop:
+        raise Stopped(f"{task.name}: stopped after {len(file.records)} of {len(task.item_ids)} items")
+    lost = [item_id for item_id in task.item_ids if item_id not in file.records]
+    if lost:
+        raise RuntimeError(f"{task.name}: no record of {len(lost)} items, the first is {lost[0]}")
+    seconds = time.monotonic() - started
+    say(f"{task.name}: {len(task.item_ids)} items in {seconds:.1f} s" if missing else f"{task.name}: measured before")
+    records = {item_id: file.records[item_id] for item_id in task.item_ids}
+    return MeasuredTask(
+        task.name, TaskRecords(task.key, subject.prompt_hash, records), task.overall, task.notes, seconds
+    )
+
+
+def _told(records: Iterable[ItemRecord], name: str, items: int, say: Say) -> Iterator[ItemRecord]:
+    """The records, with a line now and then that says how far it is."""
+    started = said = time.monotonic()
+    for number, record in enumerate(records, start=1):
+        yield record
+        now = time.monotonic()
+        if now - said >= SAY_SECONDS and number < items:
+            said = now
+            left = (now - started) / number * (items - number)
+            say(f"{name}: {number} of {items} items, about {left:.0f} s left")
