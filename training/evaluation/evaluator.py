@@ -88,3 +88,37 @@ def _told(records: Iterable[ItemRecord], name: str, items: int, say: Say) -> Ite
             said = now
             left = (now - started) / number * (items - number)
             say(f"{name}: {number} of {items} items, about {left:.0f} s left")
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Everything that was measured of one subject. ``seconds``: what this process took."""
+
+    name: str
+    prompt_hash: str
+    device: str
+    tasks: Mapping[str, MeasuredTask]
+    not_evaluated: Mapping[str, str]
+    seconds: float
+
+    @property
+    def records(self) -> dict[str, TaskRecords]:
+        return {name: task.measured for name, task in self.tasks.items()}
+
+
+def evaluate(
+    name: str, subject: Subject, identity: str, settings: Settings, run: Run | None, folder: Path, stop: object, say: Say
+) -> Evaluated:
+    """Measure every task of the settings; records go to ``folder``. ``name``: what the subject is called.
+
+    Raises :class:`training.run.Stopped`.
+    """
+    started = time.monotonic()
+    measured, not_evaluated = {}, {}
+    for task_name, task in prepare_tasks(settings, run, subject).items():
+        if isinstance(task, NotEvaluated):
+            not_evaluated[task_name] = str(task)
+            say(f"{name}: {task_name} is not evaluated: {task}")
+        else:
+            measured[task_name] = measure_task(task, subject, identity, folder, stop, lambda line: say(f"{name}: {line}"))
+    return Evaluated(name, subject.prompt_hash, subject.device, measured, not_evaluated, time.monotonic() - started)
