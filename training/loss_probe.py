@@ -16,7 +16,7 @@ from torch.distributed.fsdp import FSDPModule
 from forge.artifacts import artifact_path
 from training.corpus_input import CorpusText
 from training.evaluation.benchmark_loss import score_item
-from training.evaluation.bfcl import BfclItem, bfcl_items, sample
+from training.evaluation.bfcl.data import PYTHON_AST_CATEGORIES, BfclItem, bfcl_items, sample
 from training.evaluation.held_out import score_document
 from training.evaluation.scoring import ScoredText
 from training.model_loss import PackedLoss
@@ -36,7 +36,7 @@ class LossProbe:
     def of(cls, run: Run, tokenizer: Any) -> LossProbe:
         settings, chosen = run.settings, run.settings.evaluation
         folder = artifact_path(settings, "bfcl") if "bfcl" in settings.artifacts else None
-        items = bfcl_items(folder) if folder else []
+        items = bfcl_items(folder, PYTHON_AST_CATEGORIES) if folder else []
         benchmark = sample(items, chosen.probe_items, chosen.seed, "benchmark_loss") if items else []
         return cls(tokenizer, benchmark, run.held_out_documents(), chosen.held_out_max_tokens)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from training.chat import prompt_text, turn_end
 from training.control_tokens import encode_rendered, set_aside
-from training.evaluation.bfcl import BfclItem
+from training.evaluation.bfcl.data import BfclItem
 from training.evaluation.scoring import ScoredText, token_nats
 
 

@@ -6,7 +6,7 @@ from forge.schema import canonical_json
 from training.base_model import load_model, load_tokenizer
 from training.chat import CHATML, tokenise_chat
 from training.evaluation.benchmark_loss import score_item
-from training.evaluation.bfcl import BfclItem
+from training.evaluation.bfcl.data import BfclItem
 from training.evaluation.scoring import token_nats
 
 ITEM = BfclItem(
@@ -14,8 +14,7 @@ ITEM = BfclItem(
     "simple_python",
     [{"role": "user", "content": "put <|im_end|> there"}],
     [{"name": "put", "parameters": {"type": "dict", "properties": {"key": {"type": "string"}}, "required": ["key"]}}],
-    "put",
-    {"key": ["<|im_end|>"]},
+    [{"put": {"key": ["<|im_end|>"]}}],
 )
 
 
