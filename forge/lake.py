@@ -431,13 +431,19 @@ def partition_filter(
 def with_partition_columns(
     table: str, content: pa.Table, partition_values: Mapping[str, str], columns: Sequence[str]
 ) -> pa.Table:
-    """Fill the partition columns in, order the columns, and cast to the table's schema."""
+    """Fill the partition columns in, order the columns, and cast to the table's schema.
+
+    A column that the table got after the file was written is null in its rows. The first commit after it writes the
+    table's new schema into the log (delta-rs does so when it overwrites a slice), so other readers see the same.
+    """
     arrays: list[Any] = []
     for name in columns:
         if name in partition_values:
             arrays.append(
                 pa.chunked_array([pa.repeat(pa.scalar(partition_values[name], pa.string()), content.num_rows)])
             )
+        elif name not in content.column_names:
+            arrays.append(pa.chunked_array([pa.nulls(content.num_rows, TABLES[table].field(name).type)]))
         else:
             column = content.column(name)
             wanted = TABLES[table].field(name).type

@@ -73,13 +73,17 @@ def _stage(recorded: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> d
 
 
 def evaluations_of(lake: Lake, release_id: str) -> list[dict[str, Any]]:
-    """Rows of `evaluations` for a release, by run, benchmark, metric and checkpoint."""
-    columns = ["run_id", "release_id", "checkpoint", "stage", "benchmark", "metric", "value", "items", "created_at"]
+    """Rows of `evaluations` for a release, by run, benchmark, category, metric and checkpoint."""
+    columns = [
+        "run_id", "release_id", "checkpoint", "stage", "benchmark", "category", "metric", "value", "low", "high",
+        "items", "leaves_out", "created_at",
+    ]  # fmt: skip
     rows: list[dict[str, Any]] = [
         row for row in lake.read("evaluations", columns).to_pylist() if row["release_id"] == release_id
     ]
     return sorted(
-        rows, key=lambda row: tuple(str(row[name]) for name in ("run_id", "benchmark", "metric", "checkpoint"))
+        rows,
+        key=lambda row: tuple(str(row[name]) for name in ("run_id", "benchmark", "category", "metric", "checkpoint")),
     )
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from forge.lake import CommitRefused, DataFileWriter, Lake, Slice, UnknownTable
-from forge.schema import Decision, Document, table_of
+from forge.schema import TABLES, Decision, Document, table_of
 
 NIGHT, NEXT = "2026-11-21", "2026-11-22"
 
@@ -177,3 +177,27 @@ def test_another_engine_reads_the_table_folder(lake: Lake) -> None:
     frame = polars.read_delta(lake.table_uri("documents"))
     assert frame.height == 2
     assert sorted(frame["text"].to_list()) == ["new 0", "new 1"]
+
+
+def test_a_table_that_lacks_newer_columns_is_read_and_written_on(lake: Lake) -> None:
+    """`evaluations` as it was before intervals and categories: written then, read and added to now."""
+    from deltalake import DeltaTable, write_deltalake
+
+    newer = {"category", "low", "high", "leaves_out"}
+    before = pa.schema([column for column in TABLES["evaluations"] if column.name not in newer])
+    old = {"run_id": "run1", "benchmark": "bfcl", "metric": "ast_accuracy", "value": 0.5, "partition_key": "run1-base"}
+    write_deltalake(
+        lake.table_uri("evaluations"), pa.Table.from_pylist([old], schema=before), partition_by=["partition_key"]
+    )
+    [row] = lake.read("evaluations").to_pylist()
+    assert row == dict.fromkeys(TABLES["evaluations"].names) | old
+    assert lake.read("evaluations", ["low", "value"]).to_pylist() == [{"low": None, "value": 0.5}]
+
+    new = old | {"category": "simple", "low": 0.25, "high": 0.75, "leaves_out": "", "partition_key": "run1-III"}
+    lake.write("evaluations", table_of("evaluations", [new]), "run1-III", "a")
+    rows = {row["partition_key"]: row for row in lake.read("evaluations").to_pylist()}
+    assert (rows["run1-base"]["category"], rows["run1-III"]["category"]) == (None, "simple")
+    assert rows["run1-III"]["high"] == 0.75
+    stored = DeltaTable(lake.table_uri("evaluations")).to_pyarrow_table(columns=["partition_key", "low"]).to_pylist()
+    assert {row["partition_key"]: row["low"] for row in stored} == {"run1-base": None, "run1-III": 0.25}
+    assert not lake.write("evaluations", table_of("evaluations", [new]), "run1-III", "a").applied
