@@ -7,10 +7,7 @@ steps the least and the greatest raw loss stay, so that a spike is never lost.
 
 from __future__ import annotations
 
-import html
-import io
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,78 +15,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forge.schema import KINDS
+from training.picture_style import GRID, HUES, INK, MUTED, SURFACE, literal, picture_style, svg_of, token_scale
 from training.run_history import Measurement, RunHistory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 WHOLE = "all"
 _WIDTH_INCHES, _PANEL_INCHES = 9.0, {"loss": 3.6, "benchmark": 1.7, "rate": 1.0}
 _BINS = 400  # of the whole picture: more cannot be told apart at this width
 _SMOOTHED_SHARE = 0.02  # of a stage's steps, on each side of a point, at most
-_FONTS = "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
-
-# light, dark; neighbours differ in lightness too, for those who see few hues
-_SURFACE, _INK, _MUTED, _GRID = (
-    ("#fdfdfc", "#16181d"),
-    ("#22262e", "#eceef2"),
-    ("#646b78", "#9aa2b1"),
-    ("#e3e5ea", "#2d323c"),
-)
-_HUES = (
-    ("#1f6fd1", "#6cabff"),  # blue
-    ("#c2570c", "#ff9f5a"),  # orange
-    ("#0b8a72", "#3fd0b0"),  # green
-    ("#8a3fc4", "#c58df5"),  # violet
-    ("#9a7400", "#e0bd4a"),  # ochre
-    ("#c22f6b", "#ff86b3"),  # rose
-    ("#4b6470", "#a3bcc8"),  # slate
-)
 
 
 def loss_curve(history: RunHistory, title: str = "") -> bytes:
     """The SVG file of a history. ``title`` stands above it and is its accessible name."""
-    import matplotlib
-
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # whatever the user's own matplotlibrc says
-        matplotlib.rcParams.update(
-            {
-                "svg.fonttype": "none",
-                "svg.hashsalt": "forge",
-                "svg.id": "loss-curve",
-                "path.simplify": False,
-                "font.size": 9.0,
-                "axes.edgecolor": _GRID[0],
-                "axes.labelcolor": _MUTED[0],
-                "axes.spines.top": False,
-                "axes.spines.right": False,
-                "xtick.color": _MUTED[0],
-                "ytick.color": _MUTED[0],
-                "text.color": _INK[0],
-            }
-        )
-        return _both_palettes(_draw(history, title), title)
+    with picture_style("loss-curve"):
+        return svg_of(_draw(history, title), title)
 
 
-def _draw(history: RunHistory, title: str) -> str:
+def _draw(history: RunHistory, title: str) -> Figure:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     measured = [found for found in history.measurements if drawn_metrics(found)]
     panels = ["loss", *(["benchmark"] if measured else []), "rate"]
     heights = [_PANEL_INCHES[panel] for panel in panels]
-    figure = Figure(figsize=(_WIDTH_INCHES, sum(heights) + 0.9), facecolor=_SURFACE[0], layout="constrained")
+    figure = Figure(figsize=(_WIDTH_INCHES, sum(heights) + 0.9), facecolor=SURFACE[0], layout="constrained")
     FigureCanvasSVG(figure)
     found: Any = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)
     axes: dict[str, Axes] = dict(zip(panels, found[:, 0], strict=True))
     if title:
-        figure.suptitle(_literal(title), x=0.01, ha="left", fontsize=11, fontweight="bold")
-    scale, unit = _token_scale(max((step.tokens for step in history.steps), default=0))
+        figure.suptitle(literal(title), x=0.01, ha="left", fontsize=11, fontweight="bold")
+    scale, unit = token_scale(max((step.tokens for step in history.steps), default=0))
     colours = _colours(history)
     for panel in axes.values():
-        panel.set_facecolor(_SURFACE[0])
-        panel.grid(axis="y", color=_GRID[0], linewidth=0.8)
+        panel.set_facecolor(SURFACE[0])
+        panel.grid(axis="y", color=GRID[0], linewidth=0.8)
         panel.set_axisbelow(True)
         panel.tick_params(length=0)
     _draw_losses(axes["loss"], history, colours, scale)
@@ -98,9 +60,7 @@ def _draw(history: RunHistory, title: str) -> str:
     _draw_rate(axes["rate"], history, scale)
     _mark_stages(list(axes.values()), history, scale)
     axes["rate"].set_xlabel(f"{unit} trained on, over all stages")
-    sink = io.StringIO()
-    figure.savefig(sink, format="svg", metadata={"Date": None, "Creator": None})
-    return sink.getvalue()
+    return figure
 
 
 def _draw_losses(axes: Axes, history: RunHistory, colours: Mapping[str, str], scale: float) -> None:
@@ -136,7 +96,7 @@ def _draw_losses(axes: Axes, history: RunHistory, colours: Mapping[str, str], sc
     skipped = [step.tokens / scale for step in history.steps if step.is_skipped]
     if skipped:
         axes.plot(
-            skipped, [low] * len(skipped), linestyle="", marker="x", color=_INK[0], clip_on=False, markersize=5,
+            skipped, [low] * len(skipped), linestyle="", marker="x", color=INK[0], clip_on=False, markersize=5,
             label=f"skipped steps ({len(skipped)})",
         )  # fmt: skip
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1.06), ncols=8, frameon=False, borderaxespad=0, handlelength=1.4)
@@ -145,15 +105,15 @@ def _draw_losses(axes: Axes, history: RunHistory, colours: Mapping[str, str], sc
 def _draw_benchmarks(axes: Axes, measured: Sequence[Measurement], colours: Mapping[str, str], scale: float) -> None:
     """Points joined within a stage: what a stage's start costs shows as a rise (the stability gap)."""
     axes.set_ylabel("benchmark loss, nats")
-    spare = iter([light for light, _ in _HUES if light not in colours.values()] * 8 + [_MUTED[0]] * 99)
+    spare = iter([light for light, _ in HUES if light not in colours.values()] * 8 + [MUTED[0]] * 99)
     for name in sorted({name for found in measured for name in drawn_metrics(found)}):
         kind = next((kind for kind in colours if name.split("/")[0].split(":")[-1] == kind), None)
         colour = colours[kind] if kind and kind != WHOLE else next(spare)
         points = [(found.tokens / scale, found.metrics[name]) for found in measured if name in drawn_metrics(found)]
         axes.plot(
             [tokens for tokens, _ in points], [loss for _, loss in points], color=colour, linewidth=1.1, marker="o",
-            markersize=4, markerfacecolor=_SURFACE[0], markeredgewidth=1.3, clip_on=False,
-            label=_literal(name.removesuffix(_LOSS)),
+            markersize=4, markerfacecolor=SURFACE[0], markeredgewidth=1.3, clip_on=False,
+            label=literal(name.removesuffix(_LOSS)),
         )  # fmt: skip
     axes.legend(
         loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, borderaxespad=0.2, handlelength=1.4, fontsize=8
@@ -173,7 +133,7 @@ def _draw_rate(axes: Axes, history: RunHistory, scale: float) -> None:
         axes.plot(
             [steps[index].tokens / scale for index in kept],
             [steps[index].entry["learning_rate"] for index in kept],
-            color=_MUTED[0], linewidth=1.3,
+            color=MUTED[0], linewidth=1.3,
         )  # fmt: skip
     axes.set_ylim(bottom=0)
 
@@ -184,10 +144,10 @@ def _mark_stages(panels: Sequence[Axes], history: RunHistory, scale: float) -> N
         steps = history.of_stage(stage)
         end = steps[-1].tokens
         for panel in panels if start else ():
-            panel.axvline(start / scale, color=_MUTED[0], linewidth=0.8, linestyle=(0, (2, 3)))
+            panel.axvline(start / scale, color=MUTED[0], linewidth=0.8, linestyle=(0, (2, 3)))
         panels[0].annotate(
             f"stage {stage}", (start / scale, 1.0), xycoords=("data", "axes fraction"), xytext=(4, 3),
-            textcoords="offset points", color=_MUTED[0], fontsize=8,
+            textcoords="offset points", color=MUTED[0], fontsize=8,
         )  # fmt: skip
         start = end
     panels[0].set_xlim(0, max(start, *(found.tokens for found in history.measurements), 1) / scale)
@@ -234,39 +194,7 @@ def _colours(history: RunHistory) -> dict[str, str]:
     found = {kind for step in history.steps for kind in step.loss_by_kind}
     own = [kind for kind in KINDS if kind in found]
     other = sorted(found - set(KINDS))
-    colours: dict[str, str] = {kind: _HUES[KINDS.index(kind)][0] for kind in own}
+    colours: dict[str, str] = {kind: HUES[KINDS.index(kind)][0] for kind in own}
     for place, kind in enumerate(other, start=len(KINDS)):
-        colours[kind] = _HUES[place][0] if place < len(_HUES) else _MUTED[0]
-    return colours | {WHOLE: _INK[0]}
-
-
-def _token_scale(tokens: int) -> tuple[float, str]:
-    for scale, name in ((1e9, "billion tokens"), (1e6, "million tokens"), (1e3, "thousand tokens")):
-        if tokens >= 2 * scale:
-            return scale, name
-    return 1.0, "tokens"
-
-
-def _literal(text: str) -> str:
-    """Text in which matplotlib finds no formula."""
-    return text.replace("$", r"\$")
-
-
-def _both_palettes(svg: str, title: str) -> bytes:
-    """Add the dark palette, a usual screen font, and a name for those who cannot see the picture.
-
-    matplotlib writes colours into ``style`` attributes, so the rules choose elements by these.
-    """
-    rules = "".join(
-        f'[style*="{name}: {light}"]{{{name}:{dark} !important}}'
-        for light, dark in (_SURFACE, _INK, _MUTED, _GRID, *_HUES)
-        for name in ("fill", "stroke")
-        if f"{name}: {light}" in svg
-    )
-    svg = re.sub(r"'DejaVu Sans'[^;\"]*", _FONTS, svg)
-    svg = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), svg)  # hundredths of a point
-    svg = re.sub(r' (?:width|height)="[\d.]+pt"', "", svg, count=2)  # as wide as the page that shows it
-    head, end, rest = svg.partition("<defs>")
-    name = f"<title>{html.escape(title, quote=False)}</title>\n " if title else ""
-    style = f'<style type="text/css">@media (prefers-color-scheme: dark){{{rules}}}</style>\n '
-    return (head + name + style + end + rest).encode()
+        colours[kind] = HUES[place][0] if place < len(HUES) else MUTED[0]
+    return colours | {WHOLE: INK[0]}
