@@ -132,7 +132,7 @@ def trajectory_of(line: Mapping[str, Any], item: Item, spdx: str) -> Trajectory:
         steps.append(Step("tool", step["observation"].strip()))
     return Trajectory(
         task=line["description"],
-        tools=(_tool(line["possible_actions"]),),
+        tools=(tool_of(line["possible_actions"]),),
         steps=tuple(steps),
         outcome="success" if line["success"] else "failure",
         reward=line["score"],
@@ -145,7 +145,8 @@ def trajectory_of(line: Mapping[str, Any], item: Item, spdx: str) -> Trajectory:
     )
 
 
-def _tool(possible_actions: Sequence[str]) -> Mapping[str, Any]:
+def tool_of(possible_actions: Sequence[str]) -> Mapping[str, Any]:
+    """The one tool of an episode; its description lists the forms that actions have."""
     return {
         "name": "act",
         "description": (

@@ -87,13 +87,13 @@ def read_item(item: Item, source: SourceSettings, settings: Settings) -> Iterato
 
 def trajectory_of(line: Mapping[str, Any], item: Item, spdx: str) -> Trajectory:
     """One line of the simulator script as a trajectory: the first observation belongs to the user's turn."""
-    opening = _observation(line["observation"], line["valid_actions"])
+    opening = observed(line["observation"], line["valid_actions"])
     steps = [Step("user", f"{line['task']}\n\n{opening}")]
     for step in line["steps"]:
         steps.extend(
             (
                 Step("assistant", calls=(ToolCall("act", {"action": step["action"]}),)),
-                Step("tool", _observation(step["observation"], step["valid_actions"])),
+                Step("tool", observed(step["observation"], step["valid_actions"])),
             )
         )
     return Trajectory(
@@ -111,5 +111,6 @@ def trajectory_of(line: Mapping[str, Any], item: Item, spdx: str) -> Trajectory:
     )
 
 
-def _observation(text: str, valid_actions: Sequence[str]) -> str:
+def observed(text: str, valid_actions: Sequence[str]) -> str:
+    """What a model reads after an action: the observation, then the actions that are valid now, if any are named."""
     return f"{text.strip()}\n\nValid actions: {', '.join(valid_actions)}" if valid_actions else text.strip()
