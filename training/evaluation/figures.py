@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 ALL = "all"
@@ -11,7 +12,8 @@ ALL = "all"
 @dataclass(frozen=True, slots=True)
 class Figure:
     """``category``: one of the task's, :data:`ALL`, or the name of an overall score; ``low`` and ``high`` bound the
-    confidence interval; ``leaves_out``: which terms of the published formula are missing."""
+    confidence interval and are infinite for a ratio over a single item; ``leaves_out``: which terms of the published
+    formula are missing; ``interval``: its method (:mod:`training.evaluation.statistics`)."""
 
     benchmark: str
     category: str
@@ -21,12 +23,14 @@ class Figure:
     high: float
     items: int
     leaves_out: str = ""
+    interval: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """``value`` = after - before, on the items that both have under one task key. ``p_holm`` is None where the contrast
-    was not planned. ``minimal_detectable``: the smallest true difference that such a comparison finds with 80 % power.
+    """``value`` = after - before, on the items that both have under one task key; ``before_value`` is the metric there.
+    ``p_holm`` is None where the contrast was not planned. ``minimal_detectable``: the smallest true difference that
+    such a comparison finds with 80 % power. ``interval`` and ``test`` name the methods.
     """
 
     benchmark: str
@@ -41,3 +45,6 @@ class Difference:
     p_holm: float | None
     minimal_detectable: float
     items: int
+    before_value: float = math.nan
+    interval: str = ""
+    test: str = ""
