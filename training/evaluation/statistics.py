@@ -18,7 +18,7 @@ records changes nothing, and all measures of the same items share it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
@@ -87,6 +87,96 @@ class Stratum:
         return self.items / (self.items - 1) * float((self.influences**2).sum()) if self.items > 1 else math.inf
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a figure is of: a category, ALL or an overall score, and the weight of each category in it."""
+
+    name: str
+    measure: str
+    weights: Mapping[str, float]
+    leaves_out: str = ""
+
+    def strata(self, table: MeasureTable, key: Callable[[str], str], signs: Sequence[float] = (1.0,)) -> list[Stratum]:
+        """``key`` of a category; ``signs``: what each run's ratio counts."""
+        return [
+            Stratum(key(category), *table.sums(self.measure, category), weight * np.array(signs))
+            for category, weight in self.weights.items()
+        ]
+
+
+class MeasureTable:
+    """Numerators and denominators of the items that all of several runs measured, by measure and category, in the order
+    of item ids. A measure without a denominator, such as no token, is left out.
+
+    Raises :class:`ValueError` when a category is named :data:`ALL`, an item is there twice, or runs disagree about its
+    category.
+    """
+
+    def __init__(self, *runs: Iterable[ItemRecord]) -> None:
+        by_id = [_by_id(run) for run in runs]
+        found: dict[str, dict[str, list[list[tuple[float, float]]]]] = {}
+        for item_id in sorted(set.intersection(*map(set, by_id))):
+            records = [run[item_id] for run in by_id]
+            if len({record.category for record in records}) > 1:
+                raise ValueError(f"item {item_id} has several categories")
+            for measure in set.intersection(*(set(record.measures) for record in records)):
+                pairs = [record.measures[measure] for record in records]
+                by_category = found.setdefault(measure, {})
+                for category in (records[0].category, ALL):
+                    by_category.setdefault(category, []).append(pairs)
+        self._pairs = {
+            measure: {
+                category: array
+                for category, pairs in sorted(by_category.items())
+                if ((array := np.array(pairs, dtype=np.float64))[:, :, 1].sum(0) > 0).all()
+            }
+            for measure, by_category in sorted(found.items())
+        }
+
+    def sums(self, measure: str, category: str) -> tuple[Floats, Floats]:
+        """Numerators and denominators, each (items, runs)."""
+        pairs = self._pairs[measure][category]
+        return pairs[:, :, 0], pairs[:, :, 1]
+
+    def is_proportion(self, measure: str) -> bool:
+        """Whether every item counts 0 or 1 of 1."""
+        pairs = self._pairs[measure][ALL]
+        return bool(np.isin(pairs[:, :, 0], (0.0, 1.0)).all() and (pairs[:, :, 1] == 1.0).all())
+
+    def targets(self, overall: Sequence[OverallScore]) -> list[Target]:
+        """Each measure of each category and of ALL; each overall score whose categories all have items."""
+        targets = [
+            Target(category, measure, {category: 1.0})
+            for measure, by_category in self._pairs.items()
+            for category in by_category
+        ]
+        reasons = self.not_given(overall)
+        return targets + [
+            Target(score.name, score.measure, score.weights, score.leaves_out)
+            for score in overall
+            if score.name not in reasons
+        ]
+
+    def not_given(self, overall: Sequence[OverallScore]) -> dict[str, str]:
+        """Why an overall score cannot be given, by its name; empty when all can."""
+        reasons = {}
+        for score in overall:
+            missing = sorted(score.weights.keys() - self._pairs.get(score.measure, {}).keys())
+            if missing:
+                reasons[score.name] = f"no item measures {score.measure} in {', '.join(missing)}"
+        return reasons
+
+
+def _by_id(records: Iterable[ItemRecord]) -> dict[str, ItemRecord]:
+    found: dict[str, ItemRecord] = {}
+    for record in records:
+        if record.category == ALL:
+            raise ValueError(f"{ALL!r} is no name for a category: it stands for all of them")
+        if found.setdefault(record.item_id, record) is not record:
+            raise ValueError(f"item {record.item_id} has two records")
+    return found
+
+
 def figures_of(
     benchmark: str,
     records: Iterable[ItemRecord],
@@ -97,107 +187,38 @@ def figures_of(
     seed: int,
 ) -> list[Figure]:
     """Each measure of each category, of :data:`ALL` items pooled, and each overall score whose categories all have
-    items (:func:`not_given` names the others). A measure without a denominator, such as no token, gives no figure.
+    items (:func:`not_given` names the others). Records that lack a measure do not count for it.
 
-    Records that lack a measure do not count for it. Raises :class:`ValueError` for a category that is named ``all``.
+    Raises :class:`ValueError` for records that :class:`MeasureTable` refuses.
     """
     table = MeasureTable(records)
-    wanted: list[tuple[str, str, str, Sequence[str], Sequence[float]]] = []
-    for measure in table.measures:
-        categories = table.categories_of(measure)
-        wanted += [(category, measure, "", (category,), (1.0,)) for category in categories]
-        if categories:
-            wanted.append((ALL, measure, "", (ALL,), (1.0,)))
-    reasons = not_given(table, overall)
-    for score in overall:
-        if score.name not in reasons:
-            weights = tuple(score.weights.values())
-            wanted.append((score.name, score.measure, score.leaves_out, tuple(score.weights), weights))
-    key = partial(stratum_key, benchmark, seed)
-    statistics = [
-        [
-            Stratum(key(category), *table.sums(measure, category), np.array([weight]))
-            for category, weight in zip(categories, weights, strict=True)
-        ]
-        for _, measure, _, categories, weights in wanted
-    ]
-    proportions = [table.is_proportion(measure) for _, measure, *_ in wanted]
+    targets = table.targets(overall)
+    statistics = [target.strata(table, partial(stratum_key, benchmark, seed)) for target in targets]
+    proportions = [table.is_proportion(target.measure) for target in targets]
     estimates = estimates_of(statistics, proportions, confidence=confidence, resamples=resamples)
     return [
         Figure(
             benchmark,
-            name,
-            measure,
+            target.name,
+            target.measure,
             estimate.value,
             estimate.low,
             estimate.high,
             sum(stratum.items for stratum in strata),
-            leaves_out,
+            target.leaves_out,
             estimate.method,
         )
-        for (name, measure, leaves_out, *_), strata, estimate in zip(wanted, statistics, estimates, strict=True)
+        for target, strata, estimate in zip(targets, statistics, estimates, strict=True)
     ]
 
 
-def not_given(records: Iterable[ItemRecord] | MeasureTable, overall: Sequence[OverallScore]) -> dict[str, str]:
+def not_given(records: Iterable[ItemRecord], overall: Sequence[OverallScore]) -> dict[str, str]:
     """Why an overall score cannot be given, by its name; empty when all can."""
-    table = records if isinstance(records, MeasureTable) else MeasureTable(records)
-    reasons = {}
-    for score in overall:
-        missing = sorted(score.weights.keys() - set(table.categories_of(score.measure)))
-        if missing:
-            reasons[score.name] = f"no item measures {score.measure} in {', '.join(missing)}"
-    return reasons
+    return MeasureTable(records).not_given(overall)
 
 
 def stratum_key(benchmark: str, seed: int, category: str) -> str:
     return content_hash("resampling", str(seed), benchmark, category)
-
-
-class MeasureTable:
-    """Numerators and denominators of records by measure and category, in the order of item ids.
-
-    Raises :class:`ValueError` when a category is named :data:`ALL` or an item is there twice.
-    """
-
-    def __init__(self, records: Iterable[ItemRecord]) -> None:
-        ordered = sorted(records, key=lambda record: record.item_id)
-        if len({record.item_id for record in ordered}) < len(ordered):
-            raise ValueError("an item has two records")
-        if any(record.category == ALL for record in ordered):
-            raise ValueError(f"{ALL!r} is no name for a category: it stands for all of them")
-        found: dict[str, dict[str, list[tuple[float, float]]]] = {}
-        for record in ordered:
-            for measure, pair in record.measures.items():
-                by_category = found.setdefault(measure, {})
-                by_category.setdefault(record.category, []).append(pair)
-                by_category.setdefault(ALL, []).append(pair)
-        self._pairs: dict[str, dict[str, Floats]] = {
-            measure: {
-                category: array
-                for category, pairs in by_category.items()
-                if (array := np.array(pairs, dtype=np.float64))[:, 1].sum() > 0
-            }
-            for measure, by_category in found.items()
-        }
-
-    @property
-    def measures(self) -> list[str]:
-        return sorted(self._pairs)
-
-    def categories_of(self, measure: str) -> list[str]:
-        """Categories, without ALL, in which the measure has a denominator."""
-        return sorted(self._pairs.get(measure, {}).keys() - {ALL})
-
-    def sums(self, measure: str, category: str) -> tuple[Floats, Floats]:
-        """Numerators and denominators, each (items, 1)."""
-        pairs = self._pairs[measure][category]
-        return pairs[:, :1], pairs[:, 1:]
-
-    def is_proportion(self, measure: str) -> bool:
-        """Whether every item counts 0 or 1 of 1."""
-        pairs = self._pairs[measure].get(ALL, np.zeros((0, 2)))
-        return bool(np.isin(pairs[:, 0], (0.0, 1.0)).all() and (pairs[:, 1] == 1.0).all())
 
 
 def estimates_of(
