@@ -68,6 +68,7 @@ class Bounds:
 class Isolated:
     """``program`` is ``module:function``, a function of one JSON value that returns one, found on ``python_path`` or
     in our own packages. ``variables`` are added to its environment, which is otherwise empty of ours.
+    ``python``: another interpreter than this one.
 
     ``fresh``: each request is answered by a copy of the process that has seen no other request; what stops one leaves
     the others alone. Without, the program keeps its state from request to request, and a limit ends it.
@@ -84,6 +85,7 @@ class Isolated:
         fresh: bool = False,
         python_path: Sequence[Path] = (),
         variables: Mapping[str, str] | None = None,
+        python: Path | None = None,
     ) -> None:
         if not sys.platform.startswith("linux"):
             raise IsolationError(f"programs are isolated on Linux only, this is {sys.platform}")
@@ -92,7 +94,7 @@ class Isolated:
         self._folder = tempfile.mkdtemp(prefix="isolated-")
         ours = environment(self._folder)
         path = os.pathsep.join([*(str(folder.resolve()) for folder in python_path), ours["PYTHONPATH"]])
-        command = [sys.executable, "-P", "-s", "-m", "training.evaluation.isolated_process"]
+        command = [str(python or sys.executable), "-P", "-s", "-m", "training.evaluation.isolated_process"]
         self._process = subprocess.Popen(
             [*command, json.dumps({**asdict(self.bounds), "fresh": fresh}), program],
             stdin=subprocess.PIPE,
