@@ -429,6 +429,9 @@ class EvaluationSettings(_Section):
         description="Checkouts of sets that no package registry has: `api_bank` (DAMO-ConvAI/api-bank), `apibench` "
         "(gorilla), `agentbench`. Their tasks are not evaluated without.",
     )
+    agentbench_url: str | None = Field(
+        None, description="Controller of AgentBench v0.2 that you run, such as `http://localhost:5000/api`."
+    )
     endpoint: EndpointSettings | None = Field(None, description="For `python -m training.evaluate --endpoint`.")
     promotion: PromotionSettings = PromotionSettings()
 
