@@ -84,8 +84,9 @@ class Comparison:
 def compare_stages(
     checkpoints: Mapping[str, Mapping[str, TaskRecords]], *, confidence: float, resamples: int, seed: int
 ) -> list[Comparison]:
-    """The planned pairs of which both checkpoints were evaluated (records by checkpoint and task), with Holm's
-    correction over all of them together."""
+    """The planned pairs of which both checkpoints were evaluated, and each checkpoint with the base; Holm's correction
+    is over all planned contrasts together. ``checkpoints``: records by checkpoint and task."""
+    pairs = dict.fromkeys([*PLANNED_PAIRS, *(("base", name) for name in checkpoints if name != "base")])
     return with_holm(
         [
             differences(
@@ -97,7 +98,7 @@ def compare_stages(
                 resamples=resamples,
                 seed=seed,
             )
-            for before, after in PLANNED_PAIRS
+            for before, after in pairs
             if before in checkpoints and after in checkpoints
         ]
     )

@@ -78,7 +78,8 @@ class Promotion:
 
 @dataclass(frozen=True, slots=True)
 class Promoted:
-    """What ``models/promoted`` points at. ``folder`` may be gone: ``is_there`` says so."""
+    """What ``models/promoted`` points at; names are "" where no line of the history tells them. ``folder`` may be gone:
+    ``is_there`` says so."""
 
     folder: Path
     run_id: str

@@ -5,10 +5,11 @@ An interval says how far a figure may move when other items of the same kind are
 - **0/1 measures** (accuracy, decodable, success): Wilson's score interval (Wilson 1927), which stays honest where the
   bootstrap has nothing to resample, at 0 and at 1. A weighted sum over categories combines their Wilson intervals by
   MOVER (Zou and Donner 2008): each side is the root of the summed squares of the categories' distances to that side.
-- **All other ratios**: the studentised bootstrap over items ("bootstrap-t", Efron and Tibshirani 1993, chapter 12),
-  with the standard error of a linearised ratio, from e = y - R x. Numerator and denominator are resampled together.
-  Losses are skewed: on few items the percentile bootstrap and BCa miss more often than they say, bootstrap-t much less
-  (docs/evaluation.md has the coverages). It needs no inner resampling here, so that it costs one matrix product.
+- **All other ratios**: of each side the farther end of two intervals, numerator and denominator drawn together. The
+  studentised bootstrap over items ("bootstrap-t", Efron and Tibshirani 1993, chapter 12) follows the skew of losses,
+  where the percentile bootstrap, BCa and Student's t miss more often than they say; Student's t holds for symmetric
+  differences with long tails, where all bootstraps are short (docs/evaluation.md has the coverages). Both take the
+  standard error of a linearised ratio, from e = y - R x: no inner resampling, the cost is a matrix product.
 
 Items of a task are resampled as one set for :data:`training.evaluation.figures.ALL`, within each category for an
 overall score. The resampling depends on the seed, the benchmark, the category and the number of items: the order of
@@ -263,11 +264,13 @@ def mover(parts: Sequence[tuple[float, float, float, float]]) -> tuple[float, fl
 
 
 def bootstrap_t(statistics: Sequence[Sequence[Stratum]], *, confidence: float, resamples: int) -> list[Estimate]:
-    """Estimates of statistics, each the sum of what its strata add.
+    """Estimates of statistics, each the sum of what its strata add; never narrower than Student's t.
 
     Resamples in which all items are the same have no spread: they count as infinitely far, so that a few items give
     wide intervals and not narrow ones.
     """
+    from scipy.stats import t as student
+
     known = [strata for strata in statistics if all(stratum.items > 1 for stratum in strata)]
     draws = _resampled([stratum for strata in known for stratum in strata], resamples)
     estimates = []
@@ -281,8 +284,9 @@ def bootstrap_t(statistics: Sequence[Sequence[Stratum]], *, confidence: float, r
         variances = np.sum([pair[1] for pair in pairs], axis=0)
         error = math.sqrt(variance)
         t_low, t_high = _quantiles(_studentised(moves, variances, variance), confidence)
-        low, high = (value - t_high * error, value - t_low * error) if error > 0 else (value, value)
-        estimates.append(Estimate(value, min(low, value), max(high, value), error, "bootstrap-t"))
+        t = float(student.ppf((1 + confidence) / 2, sum(stratum.items - 1 for stratum in strata)))
+        below, above = (max(t, t_high) * error, max(t, -t_low) * error) if error > 0 else (0.0, 0.0)
+        estimates.append(Estimate(value, value - below, value + above, error, "bootstrap-t"))
     return estimates
 
 
