@@ -1,7 +1,8 @@
 """AgentDojo's utility: user tasks of the suites that are held out, with the suite's tools and its own check.
 
 Nothing is injected: this is what AgentDojo calls benign utility. A task is over with the first answer that calls no
-function, or at the limits; it is then judged by the suite from that answer and the state that the tools left.
+function, or at the limits; it is then judged by the suite from that answer and the state that the tools left. The
+suites' checks pass :data:`IDLE_SUCCESSES` even when nothing is done: a model that never acts is not at zero.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from training.evaluation.subject import Conversation
 from training.evaluation.task import NotEvaluated, Task
 from training.run import Run
 
+IDLE_SUCCESSES = tuple(f"banking/user_task_{number}" for number in (5, 6, 8, 9, 10))
+"""What their checks look for is in the environment from the start, or they look for nothing."""
 BOUNDS = Bounds(request_seconds=30, processor_seconds=120, memory_bytes=4 << 30, open_files=256)
 
 
@@ -30,7 +33,10 @@ def task(settings: Settings, run: Run | None, max_items: int) -> Task:  # noqa: 
         for suite, task_ids in _user_task_ids().items()
         for task_id in task_ids
     }
-    version = f"agentdojo {SIMULATOR.version}, benchmark {BENCHMARK_VERSION}, utility without injections"
+    version = (
+        f"agentdojo {SIMULATOR.version}, benchmark {BENCHMARK_VERSION}, utility without injections; who does nothing "
+        f"passes {len(IDLE_SUCCESSES)} of {len(starts)}"
+    )
     return simulated_task("agentdojo", PROGRAM, starts, "suite", settings, max_items, version)
 
 

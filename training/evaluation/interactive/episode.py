@@ -33,11 +33,13 @@ class EnvironmentLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What an answer led to: messages that follow it, actions that were taken, whether the environment ended."""
+    """What an answer led to: messages that follow it, actions that were taken, whether the environment ended.
+    ``is_whole``: the messages are the whole conversation, for an environment that keeps it itself."""
 
     messages: Sequence[Mapping[str, Any]]
     actions: int
     ended: bool
+    is_whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,8 @@ class _Episode:
         self.messages.append({"role": "assistant", "content": answer})
         with self._losing():
             turn = self.environment.take(answer)
+            if turn.is_whole:
+                self.messages.clear()
             self.messages += [_bounded(message) for message in turn.messages]
             self.actions += turn.actions
             if turn.ended:
