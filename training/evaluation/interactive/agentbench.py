@@ -5,8 +5,8 @@ scores are of; ``python -m src.start_task -a`` there starts them, and ``evaluati
 controller. The later version for function calling speaks another protocol and is not spoken to. What is spoken is
 tested against a server of our tests that follows v0.2's sources, not against the real ones.
 
-The model answers in the words that AgentBench's prompts ask for; commands run in AgentBench's containers, and success
-is what its workers say. Their check of database answers calls Python's ``eval`` on them: keep the workers in containers.
+The model answers in the words that AgentBench's prompts ask for; commands run in its containers, and success is what
+its workers say. Their check of database answers calls Python's ``eval`` on them: keep the workers in containers.
 """
 
 from __future__ import annotations
