@@ -403,12 +403,9 @@ class PromotionSettings(_Section):
 
 class EvaluationSettings(_Section):
     tasks: list[EvaluationTask] = Field(
-        default_factory=lambda: [
-            "bfcl_loss", "held_out_loss", "code_loss", "mmlu", "arc_easy", "arc_challenge", "hellaswag", "piqa",
-            "winogrande", "boolq", "bfcl",
-        ],
+        ["bfcl_loss", "held_out_loss", "code_loss", *GENERAL_ABILITY, "bfcl"],
         description="What is measured, in this order.",
-    )  # fmt: skip
+    )
     items: dict[EvaluationTask, Positive] = Field(
         default_factory=dict,
         description="At most so many items of a task, chosen by `seed`, evenly over its categories. Of a task that is "

@@ -101,8 +101,9 @@ def miniature(folder: Path) -> Miniature:
         },
         "training": {"approval": False, "precision": "fp32", "stages": stages},
         "evaluation": {
-            "benchmark_loss_items": 2, "held_out_documents_per_kind": 1, "held_out_max_tokens": 128,
-            "generation_items": 1, "generation_max_new_tokens": 8,
+            "tasks": ["bfcl_loss", "held_out_loss", "arc_easy", "bfcl"], "probe_items": 2,
+            "items": {"bfcl_loss": 2, "arc_easy": 2, "bfcl": 1}, "held_out_documents_per_kind": 1,
+            "held_out_max_tokens": 128, "generation_max_new_tokens": 8, "promotion": {"require_resolved": False},
         },
     }  # fmt: skip
     (conf / "profiles" / "demo.yaml").write_text(yaml.safe_dump(profile))
@@ -156,7 +157,7 @@ def check(small: Miniature) -> Release:
     ids = small.lake.read("corpus", ["doc_id"])["doc_id"].to_pylist()
     assert len(ids) == len(set(ids)) == sum(file.rows for file in release.files)
     checkpoints = {row["checkpoint"] for row in small.lake.read("evaluations", ["checkpoint"]).to_pylist()}
-    assert {"base", "III"} <= checkpoints
+    assert checkpoints == {"base", "I", "II", "III"}
     return release
 
 

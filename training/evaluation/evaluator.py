@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from forge.config import EvaluationTask, Settings
 from forge.schema import content_hash
-from training.evaluation.records import ItemRecord, RecordFile, TaskRecords
+from training.evaluation.comparison import TaskRecords
+from training.evaluation.records import ItemRecord, RecordFile, read_records
 from training.evaluation.subject import LocalSubject, Subject
 from training.evaluation.task import NotEvaluated, OverallScore, Task
 from training.evaluation.tasks import task_of
@@ -23,11 +26,12 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class MeasuredTask:
-    """One task of one subject, whole. ``seconds`` is what this process took: 0 when it was measured before."""
+    """One task of one subject, whole. ``records_key`` is that of its record file; ``seconds`` what this process took:
+    0 when it was measured before."""
 
     name: str
     measured: TaskRecords
-    overall: Sequence[OverallScore]
+    records_key: str
     notes: Mapping[str, Any]
     seconds: float
 
@@ -73,9 +77,8 @@ def measure_task(task: Task, subject: Subject, identity: str, folder: Path, stop
     seconds = time.monotonic() - started
     say(f"{task.name}: {len(task.item_ids)} items in {seconds:.1f} s" if missing else f"{task.name}: measured before")
     records = {item_id: file.records[item_id] for item_id in task.item_ids}
-    return MeasuredTask(
-        task.name, TaskRecords(task.key, subject.prompt_hash, records), task.overall, task.notes, seconds
-    )
+    measured = TaskRecords(task.key, subject.prompt_hash, records, task.overall)
+    return MeasuredTask(task.name, measured, file.key, task.notes, seconds)
 
 
 def _told(records: Iterable[ItemRecord], name: str, items: int, say: Say) -> Iterator[ItemRecord]:
@@ -88,6 +91,30 @@ def _told(records: Iterable[ItemRecord], name: str, items: int, say: Say) -> Ite
             said = now
             left = (now - started) / number * (items - number)
             say(f"{name}: {number} of {items} items, about {left:.0f} s left")
+
+
+def read_evaluation(folder: Path, name: str) -> dict[str, Any]:
+    """The object of ``evaluation-<name>.json``; {} when there is none, or when it is of another version of ours."""
+    path = folder / f"evaluation-{name}.json"
+    found: dict[str, Any] = orjson.loads(path.read_bytes()) if path.is_file() else {}
+    return found if found.get("evaluation_version") == EVALUATION_VERSION else {}
+
+
+def read_measured(folder: Path, name: str) -> dict[str, TaskRecords]:
+    """What an evaluation left in ``folder``: records by task of the checkpoint ``name``; {} when there is none.
+
+    Only tasks that ``evaluation-<name>.json`` names count: another one was measured half.
+    """
+    result = read_evaluation(folder, name)
+    return {
+        task: TaskRecords(
+            said["key"],
+            result["prompt_hash"],
+            read_records(folder / "evaluation" / name / f"{task}.jsonl", said["records_key"]),
+            tuple(OverallScore(**score) for score in said["overall"]),
+        )
+        for task, said in result.get("tasks", {}).items()
+    }
 
 
 @dataclass(frozen=True)
@@ -107,18 +134,32 @@ class Evaluated:
 
 
 def evaluate(
-    name: str, subject: Subject, identity: str, settings: Settings, run: Run | None, folder: Path, stop: object, say: Say
+    name: str,
+    subject: Subject,
+    identity: str,
+    settings: Settings,
+    run: Run | None,
+    folder: Path,
+    stop: object,
+    say: Say,
 ) -> Evaluated:
     """Measure every task of the settings; records go to ``folder``. ``name``: what the subject is called.
 
     Raises :class:`training.run.Stopped`.
     """
+
+    def say_of_task(line: str) -> None:
+        say(f"{name}: {line}")
+
     started = time.monotonic()
-    measured, not_evaluated = {}, {}
+    measured: dict[str, MeasuredTask] = {}
+    not_evaluated: dict[str, str] = {}
     for task_name, task in prepare_tasks(settings, run, subject).items():
         if isinstance(task, NotEvaluated):
             not_evaluated[task_name] = str(task)
-            say(f"{name}: {task_name} is not evaluated: {task}")
+            say_of_task(f"{task_name} is not evaluated: {task}")
         else:
-            measured[task_name] = measure_task(task, subject, identity, folder, stop, lambda line: say(f"{name}: {line}"))
+            measured[task_name] = measure_task(
+                task, subject, identity, folder, stop, lambda line: say(f"{name}: {line}")
+            )
     return Evaluated(name, subject.prompt_hash, subject.device, measured, not_evaluated, time.monotonic() - started)

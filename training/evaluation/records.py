@@ -33,16 +33,6 @@ class ItemRecord:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class TaskRecords:
-    """The records of one task by item id. ``task_key`` is the task's, ``prompt_hash`` how the subject renders prompts:
-    only records of equal ones compare."""
-
-    task_key: str
-    prompt_hash: str
-    records: Mapping[str, ItemRecord]
-
-
 class RecordFile:
     """``<task>.jsonl``: a first line with ``key``, then an item a line.
 
@@ -87,7 +77,7 @@ class RecordFile:
 
     def _read(self) -> dict[str, ItemRecord]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        header = orjson.dumps({"key": self.key}) + b"\n"
+        header = _header(self.key)
         lines = self.path.read_bytes().splitlines(keepends=True) if self.path.is_file() else []
         if not lines or lines[0] != header:
             self.path.write_bytes(header)
@@ -99,10 +89,16 @@ class RecordFile:
         return {record.item_id: record for record in map(_record, whole)}
 
 
-def read_records(path: Path) -> dict[str, ItemRecord]:
-    """The whole lines of a record file, whichever key wrote them; nothing is changed. {} when there is no file."""
-    lines = path.read_bytes().splitlines(keepends=True)[1:] if path.is_file() else []
-    return {record.item_id: record for record in (_record(line) for line in lines if line.endswith(b"\n"))}
+def read_records(path: Path, key: str) -> dict[str, ItemRecord]:
+    """The whole lines of a record file; nothing is changed. {} when there is no file, or another key wrote it."""
+    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    if not lines or lines[0] != _header(key):
+        return {}
+    return {record.item_id: record for record in (_record(line) for line in lines[1:] if line.endswith(b"\n"))}
+
+
+def _header(key: str) -> bytes:
+    return orjson.dumps({"key": key}) + b"\n"
 
 
 def _record(line: bytes) -> ItemRecord:

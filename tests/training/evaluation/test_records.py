@@ -20,7 +20,8 @@ def test_what_was_appended_is_read_again(tmp_path: Path) -> None:
     file.append(RECORDS[:2])
     file.append(RECORDS)
     again = RecordFile(file.path, "k")
-    assert list(again.records.values()) == RECORDS == list(read_records(file.path).values())
+    assert list(again.records.values()) == RECORDS == list(read_records(file.path, "k").values())
+    assert read_records(file.path, "other") == {} == read_records(tmp_path / "absent.jsonl", "k")
     assert len(file.path.read_bytes().splitlines()) == 4
 
 
