@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from training.evaluation.decoding import GreedyDecoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,8 @@ class Subject(Protocol):
 
 @dataclass(frozen=True)
 class LocalSubject:
-    """A model in this process. Tasks that need probabilities use ``model`` and ``tokenizer`` themselves."""
+    """A model in this process, whose weights do not change as long as this exists. Tasks that need probabilities use
+    ``model`` and ``tokenizer`` themselves."""
 
     model: Any
     tokenizer: Any
@@ -51,8 +56,11 @@ class LocalSubject:
         return str(self.model.device.type)
 
     def answers(self, conversations: Sequence[Conversation], *, max_new_tokens: int) -> Iterator[tuple[int, str]]:
-        from training.evaluation.decoding import greedy_answers
+        """See :meth:`training.evaluation.decoding.GreedyDecoder.answers`."""
+        return self._decoder.answers(conversations, max_new_tokens=max_new_tokens)
 
-        return greedy_answers(
-            self.model, self.tokenizer, conversations, max_new_tokens=max_new_tokens, batch_items=self.batch_items
-        )
+    @cached_property
+    def _decoder(self) -> GreedyDecoder:
+        from training.evaluation.decoding import GreedyDecoder
+
+        return GreedyDecoder(self.model, self.tokenizer, self.batch_items)
