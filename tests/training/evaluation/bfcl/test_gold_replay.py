@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 
-from training.evaluation.bfcl.data import CATEGORIES, PYTHON_AST_CATEGORIES, DEFECTIVE_GOLDS
+from training.evaluation.bfcl.data import CATEGORIES, DEFECTIVE_GOLDS, PYTHON_AST_CATEGORIES
 
 WITHOUT_CONSTRUCTOR_BODY = {"simple_java_1", "simple_java_67", "simple_java_68"}
 """BFCL's Java decoder drops the body of ``new HashMap<>() {{ put(...); }}``."""
