@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import datetime
 import fcntl
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -105,10 +106,8 @@ def verdict(
     cannot be compared with the promoted model is named and stops nothing: the base model is the common measure.
     """
     checks = list(_checks(against_base, limits, not_evaluated or {}, refused="unresolved"))
-    if all(check.state == "not evaluated" for check in checks if check.task in GENERAL_ABILITY):
-        nothing = ["No task of general ability was evaluated: nothing shows that none was lost."]
-    else:
-        nothing = []
+    seen = any(check.difference for check in checks if check.task in GENERAL_ABILITY)
+    nothing = [] if seen else ["No task of general ability was compared with the base: nothing shows none was lost."]
     if against_promoted is not None:
         checks += _checks(against_promoted, limits, not_evaluated or {}, refused="not evaluated")
     stopping = ("failed", "unresolved") if limits.require_resolved else ("failed",)
@@ -146,7 +145,8 @@ def _check(
         best, worst, allowed = -difference.high, -difference.low, -limit
     else:
         share = limits.max_loss_rise if task in GENERAL_ABILITY else limits.max_function_loss_rise
-        limit, scale, unit = share * difference.before_value, 100.0 / difference.before_value, "%"
+        limit, unit = share * difference.before_value, "%"
+        scale = 100 / difference.before_value if difference.before_value else math.nan
         best, worst, allowed = difference.low, difference.high, limit
     if best > allowed:
         state = "failed"
@@ -235,7 +235,7 @@ def _alone(models: Path) -> Iterator[None]:
 
 
 def _point(link: Path, target: str) -> None:
-    aside = link.with_name(f".{link.name}.aside")
+    aside = link.with_name(f".{link.name}.new")
     aside.unlink(missing_ok=True)  # of a killed process
     aside.symlink_to(target, target_is_directory=True)
     aside.replace(link)

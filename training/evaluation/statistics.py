@@ -35,7 +35,7 @@ from training.evaluation.task import OverallScore
 Floats: TypeAlias = NDArray[np.float64]
 
 _CHUNK_CELLS = 2_000_000  # resamples times items that are held at a time: 16 MB
-_NO_SPREAD = 1e-18  # variance of a resample, of that of the items, below which all its items are the same
+_NO_SPREAD = 1e-12  # variance of a resample, as a share of that of the items, which is nothing but rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +173,9 @@ def _by_id(records: Iterable[ItemRecord]) -> dict[str, ItemRecord]:
     for record in records:
         if record.category == ALL:
             raise ValueError(f"{ALL!r} is no name for a category: it stands for all of them")
-        if found.setdefault(record.item_id, record) is not record:
+        if record.item_id in found:
             raise ValueError(f"item {record.item_id} has two records")
+        found[record.item_id] = record
     return found
 
 
@@ -333,13 +334,13 @@ def _moment_columns(stratum: Stratum) -> Floats:
 
 def _moves(stratum: Stratum, sums: Floats) -> tuple[Floats, Floats]:
     ratios = len(stratum.weights)
-    with np.errstate(divide="ignore", invalid="ignore"):  # a resample without a denominator: nan, left out later
-        scaled = stratum.weights / sums[:, ratios : 2 * ratios]
-        moved = sums[:, :ratios] / sums[:, ratios : 2 * ratios]
-    coefficients = np.hstack([scaled, -scaled * moved])
+    numerators, denominators, seconds = np.split(sums, [ratios, 2 * ratios], axis=1)
     first, second = np.triu_indices(2 * ratios)
-    products = coefficients[:, first] * coefficients[:, second] * np.where(first == second, 1.0, 2.0)
-    variances = (products * sums[:, 2 * ratios :]).sum(1) * stratum.items / (stratum.items - 1)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a resample without a denominator: nan, left out later
+        moved = numerators / denominators
+        coefficients = np.hstack([stratum.weights / denominators, -stratum.weights * moved / denominators])
+        products = coefficients[:, first] * coefficients[:, second] * np.where(first == second, 1.0, 2.0)
+        variances = (products * seconds).sum(1) * stratum.items / (stratum.items - 1)
     return moved @ stratum.weights, np.maximum(variances, 0.0)
 
 
