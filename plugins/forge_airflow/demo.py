@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,6 +26,7 @@ from forge_airflow.components import airflow_home
 from forge_airflow.releases import evaluated_stages, has_classifier, release_of_night
 from forge_airflow.rest import ACTIVE_STATES, FINAL_STATES, AirflowRest
 from forge_airflow.supervisor import Running
+from forge_airflow.training_operators import PROMOTION
 
 DAGS = ("train_classifier", "corpus_refresh", "train_model")
 FINAL_STAGE = "III"
@@ -216,15 +217,19 @@ class Demo:
     # ---- following one run
 
     def _follow(self, dag_id: str, run_id: str) -> None:
-        """Show a run until it ends. Raises DemoFailed as soon as one of its tasks has failed for good."""
+        """Show a run until it ends. Raises DemoFailed as soon as one of its tasks has failed for good. That the trained
+        model was refused as not good enough is a result, and is shown as one."""
         self.console.rule(f"{dag_id} {self.partition_key}", align="left")
         shown: dict[str, str] = {}
+        refusal = ""
         with self._status(dag_id) as update:
             while True:
                 self.running.check()
                 tasks = self.rest.tasks(dag_id, run_id)
                 self._report_changes(tasks, shown)
-                if failed := [task for task in tasks if task["state"] == "failed"]:
+                failed = [task for task in tasks if task["state"] == "failed"]
+                refusal = refusal or self._refusal(failed)
+                if failed and not refusal:
                     tail = log_tail(self.settings, failed[0])
                     raise DemoFailed(f"{dag_id}.{failed[0]['task_id']} failed. The end of its log:\n{tail}")
                 state = self.rest.run_state(dag_id, run_id)
@@ -238,8 +243,17 @@ class Demo:
         self._report_changes(self.rest.tasks(dag_id, run_id), shown)
         for task in self.rest.tasks(dag_id, run_id):
             self.timings.rows.append((dag_id, task["task_id"], str(task["state"]), float(task["duration"] or 0.0)))
-        if state != "success":
+        if refusal:
+            self.console.print(f"the trained model is not promoted: {refusal}", markup=False, highlight=False)
+        elif state != "success":
             raise DemoFailed(f"the run {run_id} of {dag_id} ended as {state}")
+
+    def _refusal(self, failed: Sequence[dict[str, Any]]) -> str:
+        """Why the model was refused, when that is all that failed; else empty."""
+        if [task["task_id"] for task in failed] != ["promote"]:
+            return ""
+        said = self.rest.xcom(failed[0], PROMOTION)
+        return said.removeprefix("refused: ") if said.startswith("refused") else ""
 
     def _report_changes(self, tasks: list[dict[str, Any]], shown: dict[str, str]) -> None:
         for task in tasks:

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from forge.config import LauncherSettings, checkout
-from forge_airflow.links import TensorBoardLink
 from forge_airflow.operators import (
     RETRY_POLICY,
     InvalidConfigurationError,
@@ -34,7 +33,14 @@ from forge_airflow.operators import (
     setting_variables,
 )
 from forge_airflow.remote import REQUEST_VARIABLE, Request
-from forge_airflow.training_operators import CHECKPOINT_SECONDS, module_command, note_line, training_defaults
+from forge_airflow.training_operators import (
+    CHECKPOINT_SECONDS,
+    clear_links,
+    links_of,
+    module_command,
+    note_line,
+    training_defaults,
+)
 
 try:
     from airflow.providers.cncf.kubernetes.operators.job import KubernetesJobOperator
@@ -75,8 +81,6 @@ def pod_template() -> str | None:
 class KubernetesTrainingOperator(KubernetesJobOperator):
     """Run ``training.COMMAND`` in one pod of a job, as `processes` ranks on `gpus` devices."""
 
-    operator_extra_links = (TensorBoardLink(),)
-
     def __init__(
         self,
         *,
@@ -116,11 +120,12 @@ class KubernetesTrainingOperator(KubernetesJobOperator):
         )
         self.module = f"training.{command}"
         self.processes = processes
+        self.operator_extra_links = links_of(command)
         self.arguments: list[str]
 
     def execute(self, context: Context) -> dict[str, Any] | None:
         """Create the job or take up the one that runs, relay its output, return its result object."""
-        TensorBoardLink().leave(context, "")
+        clear_links(self.operator_extra_links, context)
         job = self.build_job_request_obj(context)
         self.job = self._running_job(job) or self.create_job(job)
         mark = self.job.metadata.annotations[RESULT_MARK]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperatorLink
+from airflow.sdk.configuration import conf
 from airflow.sdk.execution_time.xcom import XCom
 
 if TYPE_CHECKING:
@@ -18,8 +20,19 @@ SPARK_INTERFACE_LINE = re.compile(r"\bSpark UI: (https?://\S+)")
 TENSORBOARD_LINE = re.compile(r"\bTensorBoard: (https?://\S+)")
 """How a training command says that its curves are to be seen elsewhere."""
 
-RUN_LINE = re.compile(r"^run ([0-9a-f]{16}) release ")
+RUN_ID = r"[0-9a-f]{16}"
+RUN_LINE = re.compile(rf"^run ({RUN_ID}) release ")
 """How a training command says which folder of ``runs/`` is its own."""
+
+REPORT_LINE = re.compile(r"^evaluation report: (.+)$")
+"""How an evaluation says where its report is: a path, or an address."""
+
+PROMOTION_LINE = re.compile(r"^promotion: ((?:promoted|refused)\b.*)$")
+"""How a command says what became of the trained model."""
+
+REPORT = "report.html"
+REPORTS_PREFIX = "/forge/reports"
+"""Where the API server shows reports (:mod:`forge_airflow.reports`)."""
 
 
 class _AddressLink(BaseOperatorLink):
@@ -50,6 +63,24 @@ class TensorBoardLink(_AddressLink):
 
     name = "TensorBoard"
     key = "tensorboard"
+
+
+class EvaluationReportLink(_AddressLink):
+    """The report of the evaluation: figures with intervals, before and after. Empty until it is written."""
+
+    name = "Evaluation report"
+    key = "evaluation_report"
+
+
+def address_of_report(said: str) -> str:
+    """Where the web interface shows the report that a command has written: ``runs/<run_id>/report.html`` of some home.
+    An address is left as it is; "" for any other file, which nothing serves."""
+    if re.fullmatch(r"https?://\S+", said):
+        return said
+    parts = PurePosixPath(said).parts[-3:]
+    if len(parts) < 3 or parts[0] != "runs" or parts[2] != REPORT or not re.fullmatch(RUN_ID, parts[1]):
+        return ""
+    return f"{conf.get('api', 'base_url', fallback='').rstrip('/')}{REPORTS_PREFIX}/{parts[1]}/{REPORT}"
 
 
 def tensorboard_of_run(base: str, run_id: str) -> str:

@@ -4,8 +4,9 @@ The commands do the work and are idempotent; an operator starts one, relays its 
 the task is killed and translates its exit code. XCom carries a small reference at most: what the command wrote, as one
 JSON object, to the file named by ``FORGE_RESULT``.
 
-Exit codes: 0 done; 3 the result was refused (a gate failed); 75 (EX_TEMPFAIL) try again later; 78 (EX_CONFIG) the
-configuration is wrong; any other, and death by a signal, is a failure that may be retried.
+Exit codes: 0 done; 3 the result was refused (a gate failed); 4 the trained model was not promoted (a check of its
+evaluation failed); 75 (EX_TEMPFAIL) try again later; 78 (EX_CONFIG) the configuration is wrong; any other, and death by
+a signal, is a failure that may be retried.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 EXIT_REFUSED = 3
+EXIT_NOT_PROMOTED = 4
 EXIT_TEMPORARY = 75
 EXIT_CONFIGURATION = 78
 MAX_RESULT_BYTES = 16 * 1024
@@ -52,6 +54,10 @@ class TemporarilyUnavailableError(CommandFailedError):
 
 class ResultRefusedError(CommandFailedError):
     """A quality gate failed, or a loss was not finite: running again gives the same. The previous release stays."""
+
+
+class NotPromotedError(AirflowFailException):
+    """A check of the evaluation failed: ``models/promoted`` stays where it was. The same evaluation fails again."""
 
 
 class InvalidConfigurationError(CommandFailedError):
@@ -80,8 +86,9 @@ RETRY_POLICY = ExceptionRetryPolicy(
 )
 """What is worth another try."""
 
-_ERRORS: Mapping[int, type[CommandFailedError]] = {
+_ERRORS: Mapping[int, type[AirflowException]] = {
     EXIT_REFUSED: ResultRefusedError,
+    EXIT_NOT_PROMOTED: NotPromotedError,
     EXIT_TEMPORARY: TemporarilyUnavailableError,
     EXIT_CONFIGURATION: InvalidConfigurationError,
 }

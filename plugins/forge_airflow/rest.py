@@ -128,3 +128,11 @@ class AirflowRest:
         found = self.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", params={"limit": 100})
         instances: list[dict[str, Any]] = found["task_instances"]
         return sorted(instances, key=lambda task: (task["start_date"] or "9", task["task_id"]))
+
+    def xcom(self, task: Mapping[str, Any], key: str) -> str:
+        """What a task instance left under a key, as text; empty where it left nothing."""
+        route = f"/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}/xcomEntries"
+        entries = self.call("GET", route, params={"limit": 100})["xcom_entries"]
+        if all(entry["key"] != key for entry in entries):
+            return ""
+        return str(self.call("GET", f"{route}/{key}")["value"])

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from forge.config import LauncherSettings
-from forge_airflow.links import TensorBoardLink
 from forge_airflow.operators import (
     CommandFailedError,
     CommandOperator,
@@ -27,7 +26,14 @@ from forge_airflow.operators import (
 )
 from forge_airflow.process import MAX_LINE_BYTES
 from forge_airflow.remote import Request
-from forge_airflow.training_operators import CHECKPOINT_SECONDS, module_command, note_line, training_defaults
+from forge_airflow.training_operators import (
+    CHECKPOINT_SECONDS,
+    clear_links,
+    links_of,
+    module_command,
+    note_line,
+    training_defaults,
+)
 
 try:
     import paramiko
@@ -48,8 +54,6 @@ MAX_PENDING_BYTES = 4 * MAX_LINE_BYTES
 class SshTrainingOperator(CommandOperator):
     """Run ``training.COMMAND`` on the machine of an Airflow connection, as `processes` ranks."""
 
-    operator_extra_links = (TensorBoardLink(),)
-
     def __init__(
         self,
         *,
@@ -66,11 +70,12 @@ class SshTrainingOperator(CommandOperator):
         self.connection = launcher.connection
         self.folder = launcher.folder
         self.processes = processes
+        self.operator_extra_links = links_of(command)
         self._killed = False
 
     def execute(self, context: Context) -> dict[str, Any] | None:
         """Connect, start, relay, return the result object."""
-        TensorBoardLink().leave(context, "")
+        clear_links(self.operator_extra_links, context)
         variables = run_variables(context)
         arguments = [*self.arguments, "--profile", variables["FORGE_PROFILE"]]
         request = Request(

@@ -18,6 +18,8 @@ from forge_airflow.training_operators import TrainingOperator
 RANKED_COMMANDS = ("pretrain", "finetune")
 """Commands that run as several ranks; the others use one process."""
 
+COMMANDS_WITHOUT_GPU = ("estimate", "promote")
+
 APPROVAL_HOURS = 20
 """An unanswered question is a no, before the next night's release asks its own."""
 
@@ -48,7 +50,7 @@ def training_task(
     if launcher.kind == "kubernetes":
         from forge_airflow.kubernetes_training import KubernetesTrainingOperator
 
-        gpus = 0 if command == "estimate" else launcher.gpus
+        gpus = 0 if command in COMMANDS_WITHOUT_GPU else launcher.gpus
         return KubernetesTrainingOperator(launcher=launcher, gpus=gpus, **common)
     return TrainingOperator(**common)
 

@@ -182,7 +182,7 @@ def test_no_nightly_run_trains_the_classifier(parsed: dict[str, Any]) -> None:
 def test_training_is_estimated_and_waits_for_approval_where_the_profile_says_so(
     parsed: dict[str, Any], tmp_path: Path
 ) -> None:
-    spending = ["evaluate_base", "pretrain_i", "pretrain_ii", "finetune", "evaluate"]
+    spending = ["pretrain_i", "pretrain_ii", "finetune", "evaluate", "promote"]
     for order, found in (
         (["choose_release", "estimate", *spending], parsed),
         (["choose_release", "estimate", "approve", *spending], parse(tmp_path, profile="cluster")),
@@ -194,7 +194,11 @@ def test_training_is_estimated_and_waits_for_approval_where_the_profile_says_so(
         for name, following in itertools.pairwise(order):
             assert following in dag["tasks"][name]["downstream"]
         assert all(dag["tasks"][name]["retries"] >= 8 for name in spending), "a machine may be taken away often"
-        assert all(task["links"] == ["TensorBoard"] for name, task in dag["tasks"].items() if name in spending)
+        for name in spending:
+            report = ["Evaluation report"] if name in ("evaluate", "promote") else []
+            assert dag["tasks"][name]["links"] == ["TensorBoard", *report]
+        checkpoints = [argument for argument in dag["tasks"]["evaluate"]["arguments"] if not argument.startswith("-")]
+        assert checkpoints[-4:] == ["base", "I", "II", "III"], "before and after in one task"
 
 
 @pytest.mark.parametrize(

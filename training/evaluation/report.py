@@ -46,7 +46,7 @@ def write_report(folder: Path, evaluation: Mapping[str, Any]) -> Path:
             figures            [training.evaluation.figures.Figure as dict]
             not_evaluated      {task: reason}
         differences            [training.evaluation.figures.Difference as dict]
-        promotion              {"promoted": bool, "reason": str, "checks": [{column: value}]}, or None: not asked for
+        promotion              training.evaluation.promotion.Promotion as dict, or None: not asked for
         curve                  {"stages": {stage: tokens at its end, over all stages},
                                 "measurements": [{"stage", "step", "tokens", "metrics": {name: loss}}]}, or None
         answers                [{"checkpoint", "task", "category", "item_id", "answer", "problem"}] of wrong ones
@@ -84,9 +84,15 @@ def _verdict(promotion: Mapping[str, Any] | None) -> Iterator[Block]:
     if promotion is None:
         yield Paragraph("Promotion was not asked for.")
     elif promotion["promoted"]:
-        yield Paragraph(f"May be promoted: {promotion['reason']}", "good")
+        yield Paragraph(f"May be promoted: {_passed(promotion)} of {len(promotion['checks'])} checks passed.", "good")
     else:
-        yield Paragraph(f"Promotion refused: {promotion['reason']}", "bad")
+        reasons: Sequence[str] = promotion["reasons"]
+        more = f" (and {len(reasons) - 1} more, see Promotion)" if len(reasons) > 1 else ""
+        yield Paragraph(f"Promotion refused: {reasons[0] if reasons else 'no reason given'}{more}", "bad")
+
+
+def _passed(promotion: Mapping[str, Any]) -> int:
+    return sum(check["state"] == "passed" for check in promotion["checks"])
 
 
 def _facts(evaluation: Mapping[str, Any]) -> Table:
@@ -272,16 +278,27 @@ def _p_value(value: object) -> str:
 
 
 def _checks(promotion: Mapping[str, Any] | None) -> Iterator[Block]:
-    if not promotion or not promotion["checks"]:
+    if not promotion:
         return
-    checks: Sequence[Mapping[str, Any]] = promotion["checks"]
-    columns = list(dict.fromkeys(name for check in checks for name in check))
     yield Heading("Promotion")
-    yield Paragraph("models/promoted moves only when every check passes.")
-    yield Table(
-        [name.replace("_", " ") for name in columns],
-        [[_plain(check.get(name)) for name in columns] for check in checks],
+    yield Paragraph(
+        "models/promoted moves only when no check has failed, nor is unresolved where the settings say so. A check "
+        "passes when the whole interval lies within the limit; it is unresolved when the interval reaches over it."
     )
+    for reason in promotion["reasons"]:
+        yield Paragraph(str(reason))
+    lines = []
+    for check in promotion["checks"]:
+        metric, found = str(check["metric"]), check["difference"]
+        measured = (
+            (_signed(found["value"], metric), f"[{_signed(found['low'], metric)}, {_signed(found['high'], metric)}]")
+            if found
+            else ("-", "-")
+        )
+        limit = "-" if check["limit"] is None else _signed(check["limit"], metric)
+        lines.append((str(check["task"]), metric, str(check["against"]), str(check["state"]), limit, *measured))
+    if lines:
+        yield Table(("task", "metric", "against", "verdict", "limit", "difference", "interval"), lines, 3)
 
 
 def _plain(value: object) -> str:

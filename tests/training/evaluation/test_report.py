@@ -68,11 +68,12 @@ def test_everything_is_said_in_both_forms(honest: tuple[str, str, Path]) -> None
     text = " ".join("".join(Elements(page).text).split())
     plain = re.sub(r"\\(.)", r"\1", markdown)
     for words in (
-        "Evaluation of run 0123456789abcdef", "Promotion refused: winogrande may have fallen", "f" * 32, "5" * 32,
+        "Evaluation of run 0123456789abcdef", "Promotion refused: winogrande accuracy may have fallen",
+        "(and 1 more, see Promotion)", "f" * 32, "5" * 32,
         "SmolLM2-135M-Instruct", "seed 3", "95%", "torch 2.13.0", "before (base)", "after III", "48.0 % [44.0, 52.0]",
         "1.640 [1.560, 1.720]", "executable, multi-turn", "live_relevance", "decodable", "no Java was found",
         "its servers are not running", "wrong value of city", "get_weather", "+18.0", "[+16.0, +20.0]", "< 0.001",
-        "virology", "items_in_all: 14042", "NO", "-0.03", "812",
+        "virology", "items_in_all: 14042", "-3.1", "[-5.1, -1.1]", "failed", "unresolved", "812",
     ):  # fmt: skip
         assert words in text, words
         assert words in html.unescape(plain), words
@@ -162,8 +163,8 @@ def test_long_answers_and_many_answers_are_cut(tmp_path: Path) -> None:
 
 def test_a_promoted_model_and_one_that_nobody_asked_about(tmp_path: Path) -> None:
     evaluation = evaluation_example()
-    evaluation["promotion"] |= {"promoted": True, "reason": "every check passed"}
-    assert '<p class="good">May be promoted: every check passed</p>' in report_of(evaluation, tmp_path)[0]
+    evaluation["promotion"] |= {"promoted": True, "reasons": []}
+    assert '<p class="good">May be promoted: 1 of 3 checks passed.</p>' in report_of(evaluation, tmp_path)[0]
     evaluation |= {"promotion": None, "differences": [], "answers": [], "curve": None, "run_id": ""}
     page, _ = report_of(evaluation, tmp_path)
     assert "Promotion was not asked for." in page
