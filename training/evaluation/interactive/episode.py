@@ -14,12 +14,12 @@ from typing import Any, Protocol
 
 from forge.schema import canonical_json, content_hash
 from training.chat import NotAChat, prompt_ids
-from training.evaluation.records import ItemRecord
+from training.evaluation.records import MAX_ANSWER_CHARACTERS, ItemRecord
 from training.evaluation.subject import Conversation, LocalSubject, Subject
 from training.evaluation.task import NotEvaluated
 
 MAX_CONVERSATION_CHARACTERS = 200_000
-MAX_OBSERVATION_CHARACTERS = 6_000
+MAX_MESSAGE_CHARACTERS = 6_000
 TRIES = 2
 """An episode whose environment is lost (its process was killed) is played once more, from the start."""
 _SHOWN_CHARACTERS = 500
@@ -154,7 +154,7 @@ class _Episode:
     def hear(self, answer: str) -> None:
         answer = _encodable(answer)
         self.answers.append(answer)
-        self.messages.append({"role": "assistant", "content": answer})
+        self.messages.append(_bounded({"role": "assistant", "content": answer}))
         with self._losing():
             turn = self.environment.take(answer)
             if turn.is_whole:
@@ -175,7 +175,7 @@ class _Episode:
             item_id=self.item.item_id,
             category=self.outcome.category or self.item.category,
             measures=measures,
-            answer=self.answers[-1] if self.answers else "",
+            answer=self.answers[-1][:MAX_ANSWER_CHARACTERS] if self.answers else "",
             problem="" if self.outcome.success else problem,
             detail={
                 "turns": len(self.answers),
@@ -222,8 +222,8 @@ def _bounded(message: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _cut(text: str) -> str:
-    left_out = len(text) - MAX_OBSERVATION_CHARACTERS
-    return f"{text[:MAX_OBSERVATION_CHARACTERS]}\n[{left_out} characters left out]" if left_out > 0 else text
+    left_out = len(text) - MAX_MESSAGE_CHARACTERS
+    return f"{text[:MAX_MESSAGE_CHARACTERS]}\n[{left_out} characters left out]" if left_out > 0 else text
 
 
 def _encodable(text: str) -> str:
