@@ -21,11 +21,11 @@ from typing import Any
 import orjson
 
 from forge.artifacts import artifact_path
-from forge.config import Settings
+from forge.config import ConfigurationError, Settings
 from forge.schema import content_hash
 from training.evaluation.bfcl.data import BfclItem
 from training.evaluation.isolation import Bounds, Isolated, LimitReached, ProgramError
-from training.evaluation.python_calls import NotCalls, calls_of
+from training.evaluation.python_calls import MAX_CHARACTERS, NotCalls, calls_of
 from training.evaluation.records import ItemRecord
 from training.evaluation.subject import Conversation, Subject
 from training.evaluation.task import NotEvaluated, OverallScore, Task, sample
@@ -96,10 +96,14 @@ def multi_turn_items(artifact: Path, categories: Sequence[str] = CATEGORIES) -> 
 
 def task(settings: Settings, _run: Run | None, max_items: int) -> Task:
     """800 items in four categories. A record's accuracy is BFCL's verdict: after each turn the simulators have the
-    state that the gold calls lead to, and what these return has been returned to the model."""
-    artifact = artifact_path(settings, "bfcl") if "bfcl" in settings.artifacts else None
+    state that the gold calls lead to, and what these return has been returned to the model. An item is decodable when
+    any answer is a list of calls."""
+    try:
+        artifact = artifact_path(settings, "bfcl")
+    except ConfigurationError as reason:
+        raise NotEvaluated(str(reason)) from None
     if artifact is None:
-        raise NotEvaluated("the artifact bfcl (the wheel bfcl-eval) is not there: python -m forge.artifacts")
+        raise NotEvaluated("artifact bfcl could not be had")
     every = multi_turn_items(artifact)
     chosen = sample(
         every, max_items, settings.evaluation.seed, "bfcl_multi_turn",
@@ -118,8 +122,8 @@ def task(settings: Settings, _run: Run | None, max_items: int) -> Task:
         measure=measure,
         overall=[OverallScore("multi_turn", "accuracy", dict.fromkeys(CATEGORIES, 1 / len(CATEGORIES)))],
         notes={
-            "data": "bfcl-eval 2026.3.23",
-            "items": len(every),
+            "data": f"bfcl-eval {settings.artifacts['bfcl'].version}",
+            "items in all": len(every),
             "protocol": f"at most {MAX_STEPS} answers with calls a turn; BFCL's check of states and responses",
         },
     )
@@ -128,16 +132,16 @@ def task(settings: Settings, _run: Run | None, max_items: int) -> Task:
 def records(
     subject: Subject, items: Iterable[MultiTurnItem], artifact: Path, *, max_new_tokens: int
 ) -> Iterator[ItemRecord]:
-    """Dialogues go on side by side, so that a model answers many at once."""
+    """Dialogues go on side by side, so that a model answers many at once; one that ends makes room for the next."""
+    waiting = iter(items)
+    going: list[Dialogue] = []
     with simulators(artifact) as program:
-        waiting = iter(items)
-        while batch := [Dialogue(item) for item in islice(waiting, DIALOGUES_AT_A_TIME)]:
-            while open_dialogues := [dialogue for dialogue in batch if not dialogue.has_ended]:
-                conversations = [dialogue.conversation for dialogue in open_dialogues]
-                for place, text in subject.answers(conversations, max_new_tokens=max_new_tokens):
-                    open_dialogues[place].go_on(text, program)
-            for dialogue in batch:
-                yield dialogue.record(program)
+        while going := going + [Dialogue(item) for item in islice(waiting, DIALOGUES_AT_A_TIME - len(going))]:
+            conversations = [dialogue.conversation for dialogue in going]
+            for place, text in subject.answers(conversations, max_new_tokens=max_new_tokens):
+                going[place].go_on(text, program)
+            yield from (dialogue.record(program) for dialogue in going if dialogue.has_ended)
+            going = [dialogue for dialogue in going if not dialogue.has_ended]
 
 
 def simulators(artifact: Path) -> Isolated:
@@ -165,7 +169,8 @@ class Dialogue:
         return Conversation(self.item.tools(len(self.answers) - 1), list(self.messages))
 
     def go_on(self, text: str, program: Isolated) -> None:
-        """The model's answer: its calls are executed, or the next turn begins."""
+        """The model's answer: its calls are executed, or the next turn begins. What is no Unicode text becomes "?"."""
+        text = text.encode(errors="replace").decode()
         self.answers[-1].append(text)
         self.messages.append({"role": "assistant", "content": text})
         try:
@@ -198,9 +203,13 @@ class Dialogue:
         return ItemRecord(
             self.item.item_id,
             self.item.category,
-            {"accuracy": (0.0 if self.problem else 1.0, 1.0)},
+            {"accuracy": (float(not self.problem), 1.0), "decodable": (float(any(self.executed)), 1.0)},
             problem=self.problem,
-            detail={"turns": len(self.answers), "calls": sum(map(len, self.executed)), "answers": self.answers},
+            detail={
+                "turns": len(self.answers),
+                "answers_with_calls": sum(map(len, self.executed)),
+                "answers": [[text[:MAX_CHARACTERS] for text in turn] for turn in self.answers],
+            },
         )
 
     def _end_turn(self) -> None:

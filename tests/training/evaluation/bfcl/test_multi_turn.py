@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 
 from forge.artifacts import artifact_path
 from forge.config import load_settings
 from training.chat import render_calls
 from training.evaluation.bfcl.multi_turn import (
-    BOUNDS,
     CATEGORIES,
     MAX_STEPS,
     MORE_FUNCTIONS,
@@ -117,8 +117,9 @@ def test_functions_come_when_they_are_due(items):
 
 def wrong_of_gold(items: Sequence[MultiTurnItem], artifact: Path) -> dict[str, str]:
     found = list(records(gold_answers(items), items, artifact, max_new_tokens=1))
-    assert [record.item_id for record in found] == [item.item_id for item in items]
-    assert all(record.measures == {"accuracy": (0.0 if record.problem else 1.0, 1.0)} for record in found)
+    assert sorted(record.item_id for record in found) == sorted(item.item_id for item in items)
+    assert all(record.measures["accuracy"] == (float(not record.problem), 1.0) for record in found)
+    assert all(record.measures["decodable"] == (1.0, 1.0) for record in found)
     return {record.item_id: record.problem for record in found if record.problem}
 
 
@@ -138,7 +139,10 @@ def test_silence_is_wrong_everywhere(items, artifact):
     chosen = [item for category in CATEGORIES for item in few(items, category, 5)]
     found = list(records(Answers(lambda _conversation: "I would rather not."), chosen, artifact, max_new_tokens=1))
     assert {record.problem for record in found} == {"multi_turn:empty_turn_model_response"}
-    assert [record.detail["turns"] for record in found] == [len(item.turns) for item in chosen]
+    assert {record.measures["decodable"] for record in found} == {(0.0, 1.0)}
+    assert {record.item_id: record.detail["turns"] for record in found} == {
+        item.item_id: len(item.turns) for item in chosen
+    }
 
 
 def test_whoever_never_stops_is_stopped(items, artifact):
@@ -161,11 +165,11 @@ def test_the_model_sees_what_its_calls_return(items, artifact):
 
 
 def test_a_record_does_not_depend_on_other_items(items, artifact):
-    chosen = few(items, "multi_turn_miss_func", 6)
+    chosen = few(items, "multi_turn_miss_func", 3)
     subject = gold_answers(chosen)
-    together = list(records(subject, chosen, artifact, max_new_tokens=1))
+    together = {record.item_id: record for record in records(subject, chosen, artifact, max_new_tokens=1)}
     alone = [record for item in chosen for record in records(subject, [item], artifact, max_new_tokens=1)]
-    assert together == alone
+    assert together == {record.item_id: record for record in alone}
 
 
 def planted(path: Path) -> list[str]:
@@ -189,6 +193,7 @@ def planted(path: Path) -> list[str]:
         "[power(base=9999999999999999999999.0, exponent=387420489)]",
         "[mkdir(dir_name='" + "x" * 1_000_000 + "')]",
         "[mkdir(dir_name='" + "x" * 16_000 + "')]",
+        "[ls(a=0x" + "f" * 16_000 + ")]",
         "[" * 100_000,
         "[ls(a=" + "[" * 90 + "]" * 90 + ")]",
         "[ls(a='\x00\x1b[2J\ud800')]",
@@ -202,17 +207,24 @@ def program(artifact) -> Iterator[Isolated]:
         yield program
 
 
+def processor_seconds() -> float:
+    """Of this process, the isolated ones, and those of theirs that have ended."""
+    below = [child.cpu_times() for child in psutil.Process().children()]
+    return time.process_time() + sum(
+        times.user + times.system + times.children_user + times.children_system for times in below
+    )
+
+
 @pytest.mark.parametrize("number", range(len(planted(Path()))))
 def test_an_attack_executes_nothing_and_costs_a_second(items, program, tmp_path, number):
     item = next(item for item in items if "MathAPI" in item.entry["involved_classes"])
     dialogue = Dialogue(item)
-    started = time.monotonic()
+    before = processor_seconds()
     dialogue.go_on(planted(tmp_path / "planted")[number], program)
     while not dialogue.has_ended:
         dialogue.go_on("Done.", program)
     record = dialogue.record(program)
-    assert BOUNDS.processor_seconds == 1
-    assert time.monotonic() - started < 3, "one second of a processor that others use too"
+    assert processor_seconds() - before < 1.2, "one second, and the processes around it"
     assert not (tmp_path / "planted").exists()
     assert record.measures["accuracy"] == (0.0, 1.0)
 
@@ -226,9 +238,10 @@ def test_what_takes_too_long_ends_the_item_alone(items, artifact):
             return "[logarithm(value=2.0, base=10.0, precision=1000000000)]"
         return gold.write(conversation)
 
-    assert [record.problem for record in records(Answers(write), chosen, artifact, max_new_tokens=1)] == [
-        "limit: processor time", "",
-    ]  # fmt: skip
+    found = records(Answers(write), chosen, artifact, max_new_tokens=1)
+    assert {record.item_id: record.problem for record in found} == {
+        chosen[0].item_id: "limit: processor time", chosen[1].item_id: "",
+    }  # fmt: skip
 
 
 def test_the_task_is_sampled_evenly_and_keyed(settings, artifact):
