@@ -1,4 +1,4 @@
-"""The ``forge`` command: report, trace, sources, release, remove. It needs neither Airflow nor Spark.
+"""The ``forge`` command: report, leaderboard, trace, sources, release, remove. It needs neither Airflow nor Spark.
 
 Expected errors are one line on standard error and exit code 1 (2 for the configuration and for bad usage).
 """
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from forge.cli import releases, remove, report, sources, trace
+from forge.cli import leaderboard, releases, remove, report, sources, trace
 
 _EXPECTED = {
     "forge.config": ("ConfigurationError",),
@@ -18,6 +18,7 @@ _EXPECTED = {
     "forge.release": ("NoRelease",),
     "forge.lake": ("UnknownTable", "CommitRefused"),
     "forge.trace": ("UnknownDocument",),
+    "forge.leaderboard": ("UnknownMetric",),
     "forge.removals": ("RemovalRefused",),
     "forge.export": ("ExportError",),
     "deltalake.exceptions": ("DeltaError",),
@@ -64,6 +65,7 @@ def main(
 
 
 app.command("report")(report.report)
+app.command("leaderboard")(leaderboard.leaderboard)
 app.command("trace")(trace.trace)
 app.command("remove")(remove.remove)
 app.add_typer(sources.app, name="sources")

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from forge.cli.output import lake_of, print_table, say, settings_of, write_json
+from forge.cli.output import figure, lake_of, print_table, say, settings_of, write_json
 
 if TYPE_CHECKING:
     from forge.release import Release
 
 _CURVE_POINTS = 8
 _CHECKPOINTS = ("base", "I", "II", "III")
-_METRICS = ("nats_per_token", "bits_per_byte", "ast_accuracy", "decodable_share")
+_METRICS = ("accuracy", "success", "decodable", "nats_per_token", "bits_per_byte")
 _VERDICTS = {True: "passed", False: "FAILED", None: "not evaluated"}
 
 
@@ -156,7 +156,7 @@ def _thinned(curve: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _print_evaluations(rows: Sequence[Mapping[str, Any]]) -> None:
-    """One table a run: a metric of a benchmark in each row, before (base) and after each stage."""
+    """One table a run: a metric of a benchmark in each row, before (base) and after each stage, with its interval."""
     for run_id in sorted({row["run_id"] for row in rows}):
         values: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
         for row in rows:
@@ -169,7 +169,7 @@ def _print_evaluations(rows: Sequence[Mapping[str, Any]]) -> None:
                 benchmark,
                 metric,
                 next(iter(found.values()))["items"],
-                *(found[name]["value"] if name in found else "" for name in present),
+                *(_with_interval(found[name]) if name in found else "" for name in present),
             )
             for (benchmark, metric), found in sorted(values.items())
         ]
@@ -182,9 +182,16 @@ def _print_evaluations(rows: Sequence[Mapping[str, Any]]) -> None:
         print_table(f"Evaluation of run {run_id}", columns, lines, columns[2:])
     hidden = sum(1 for row in rows if not _is_headline(row))
     if hidden:
-        say(f"{hidden} further figures (by category and of other metrics): forge report --json")
+        say(f"{hidden} further figures (by category, overall scores, other metrics): forge report --json")
 
 
 def _is_headline(row: Mapping[str, Any]) -> bool:
-    """What is shown to people: the usual metrics over whole benchmarks and over each held-out kind."""
-    return row["metric"] in _METRICS and not str(row["benchmark"]).startswith("bfcl:")
+    """What is shown to people: the usual metrics over whole benchmarks. An overall score is shown only with the
+    categories that it is made of, so not here."""
+    return row["metric"] in _METRICS and row["category"] in ("all", None)
+
+
+def _with_interval(row: Mapping[str, Any]) -> str:
+    if row["low"] is None or row["high"] is None:
+        return figure(row["value"])
+    return f"{figure(row['value'])} [{figure(row['low'])}, {figure(row['high'])}]"

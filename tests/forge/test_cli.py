@@ -294,8 +294,34 @@ def test_evaluations_of_an_unfinished_run_do_not_break_the_report(conf: Path, pu
     row = dict.fromkeys(table_of("evaluations", []).schema.names)
     night = "run2-III"
     row |= {"run_id": "run2", "release_id": published.first.release_id, "checkpoint": "III", "partition_key": night}
-    row |= {"benchmark": "bfcl", "metric": "ast_accuracy", "value": 0.0, "items": 8}
-    published.lake.write("evaluations", table_of("evaluations", [row]), night, "x")
+    row |= {"benchmark": "bfcl", "category": "all", "metric": "accuracy", "value": 0.25, "low": 0.125, "high": 0.5}
+    score = row | {"category": "v4", "value": 0.75, "leaves_out": "agentic"}
+    row |= {"items": 8, "prompt_hash": "p", "detail": '{"task_key": "k"}'}
+    published.lake.write("evaluations", table_of("evaluations", [row, score]), night, "x")
     text = output("report", "--release", published.first.release_id)
     assert "Training run run2" in text
     assert "after III" in text
+    assert "0.25 [0.125, 0.5]" in text
+    assert "1 further figures" in text
+    assert "0.75" not in text, "an overall score is not shown without its categories"
+
+
+def test_leaderboard_for_people_pages_and_programs(conf: Path, published: Any) -> None:
+    rows = [
+        {"run_id": "run1", "release_id": published.first.release_id, "checkpoint": checkpoint, "benchmark": "mmlu",
+         "category": "all", "metric": "accuracy", "value": value, "low": value - 0.05, "high": value + 0.05,
+         "items": 500, "prompt_hash": "p", "detail": '{"task_key": "k"}', "partition_key": "x"}
+        for checkpoint, value in (("base", 0.3), ("III", 0.5))
+    ]  # fmt: skip
+    published.lake.write("evaluations", table_of("evaluations", rows), "x", "x")
+    text = output("leaderboard", "--metric", "mmlu/accuracy")
+    assert text.index("III") < text.index("base")
+    assert "higher is better" in text
+    assert "[0.4500, 0.5500]" in text
+    assert "| 1 |" in output("leaderboard", "--metric", "mmlu/accuracy", "--markdown")
+    [board] = json.loads(output("leaderboard", "--metric", "mmlu/accuracy", "--json"))["boards"]
+    assert [(place["rank"], place["checkpoint"]) for place in board["places"]] == [(1, "III"), (2, "base")]
+    result = run("leaderboard", "--metric", "mmlu/losss")
+    assert result.exit_code == 1
+    assert "mmlu/accuracy" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
