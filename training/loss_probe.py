@@ -15,10 +15,12 @@ from torch.distributed.fsdp import FSDPModule
 
 from forge.artifacts import artifact_path
 from training.corpus_input import CorpusText
-from training.evaluation.benchmark_loss import score_item
-from training.evaluation.bfcl.data import PYTHON_AST_CATEGORIES, BfclItem, bfcl_items, sample
+from training.evaluation.benchmark_loss import gold_loss
+from training.evaluation.bfcl.data import BfclItem, sample
+from training.evaluation.bfcl.loss import loss_items
 from training.evaluation.held_out import score_document
 from training.evaluation.scoring import ScoredText
+from training.evaluation.subject import Conversation
 from training.model_loss import PackedLoss
 from training.run import Run
 
@@ -36,7 +38,7 @@ class LossProbe:
     def of(cls, run: Run, tokenizer: Any) -> LossProbe:
         settings, chosen = run.settings, run.settings.evaluation
         folder = artifact_path(settings, "bfcl") if "bfcl" in settings.artifacts else None
-        items = bfcl_items(folder, PYTHON_AST_CATEGORIES) if folder else []
+        items = loss_items(folder) if folder else []
         benchmark = sample(items, chosen.probe_items, chosen.seed, "benchmark_loss") if items else []
         return cls(tokenizer, benchmark, run.held_out_documents(), chosen.held_out_max_tokens)
 
@@ -55,7 +57,10 @@ class LossProbe:
         model.eval()
         model.set_attn_implementation("sdpa")
         try:
-            gold = [score_item(model, self.tokenizer, item).gold for item in self.benchmark]
+            gold = [
+                gold_loss(model, self.tokenizer, Conversation(item.tools, item.messages), item.gold_call).scored
+                for item in self.benchmark
+            ]
             by_kind = {
                 f"held_out:{kind}": [
                     score_document(model, self.tokenizer, document.text, self.max_tokens) for document in documents

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from forge.config import Settings
 from forge.schema import CHAT_FORM, content_hash
 from training.control_tokens import encode_text
 from training.corpus_input import CorpusText, Release, opened, shard_of, texts_at
+from training.evaluation.benchmark_loss import text_measures
+from training.evaluation.records import ItemRecord
 from training.evaluation.scoring import ScoredText, token_nats
+from training.evaluation.subject import LocalSubject, Subject
+from training.evaluation.task import NotEvaluated, Task, sample
 from training.shard import OpenFile
 from training.shard_cache import ShardCache
+
+if TYPE_CHECKING:
+    from training.run import Run
+
+VERSION = "1"
+TOO_SHORT = "fewer than two tokens"
 
 
 def held_out_documents(
@@ -61,3 +72,37 @@ def score_document(model: Any, tokenizer: Any, text: str, max_tokens: int) -> Sc
         return None
     scored = text[offsets[1][0] : offsets[-1][1]]
     return ScoredText(token_nats(model, tokens[:1], tokens[1:]), len(scored.encode()))
+
+
+def task(settings: Settings, run: Run | None, max_items: int) -> Task:
+    """Task ``held_out_loss``: a category per kind, items by ``doc_id``."""
+    if run is None:
+        raise NotEvaluated("held-out documents are those of a run's release")
+    by_kind = run.held_out_documents()
+    documents = [document for documents in by_kind.values() for document in documents]
+    if not documents:
+        raise NotEvaluated(f"release {run.release.release_id} has no held-out documents")
+    chosen = sample(
+        documents, max_items, settings.evaluation.seed, "held_out_loss", item_id=lambda document: document.doc_id,
+        category=lambda document: document.kind,
+    )  # fmt: skip
+    by_id = {document.doc_id: document for document in chosen}
+    max_tokens = settings.evaluation.held_out_max_tokens
+    return Task(
+        "held_out_loss",
+        content_hash(VERSION, str(max_tokens), *(part for item in chosen for part in (item.kind, item.text))),
+        list(by_id),
+        lambda subject, ids: measure(subject, [by_id[doc_id] for doc_id in ids], max_tokens),
+        needs_weights=True,
+        notes={"release": run.release.release_id, "max_tokens": max_tokens},
+    )
+
+
+def measure(subject: Subject, documents: Sequence[CorpusText], max_tokens: int) -> Iterator[ItemRecord]:
+    """The loss of each document's first ``max_tokens`` tokens; none of a document that is too short."""
+    if not isinstance(subject, LocalSubject):
+        raise TypeError("the probabilities of given texts need the model's weights")
+    for document in documents:
+        scored = score_document(subject.model, subject.tokenizer, document.text, max_tokens)
+        measures = text_measures(scored) if scored else {}
+        yield ItemRecord(document.doc_id, document.kind, measures, problem="" if scored else TOO_SHORT)

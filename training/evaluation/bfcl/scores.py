@@ -88,7 +88,7 @@ def overall_scores() -> tuple[OverallScore, ...]:
             (
                 "v3_without_exec_and_multi_turn",
                 _mean(live, non_live),
-                f"{_EXEC}, 4 of the 9 non-live terms of v3, and multi-turn, a third; live and the 5 that stay weigh 1/2 each",
+                f"{_EXEC}, 4 of the 9 non-live terms of v3, and multi-turn; live and what is left of non-live 1/2 each",
             ),
             (
                 "v3_without_exec",
