@@ -46,7 +46,9 @@ def write_report(folder: Path, evaluation: Mapping[str, Any]) -> Path:
             figures            [training.evaluation.figures.Figure as dict]
             not_evaluated      {task: reason}
         differences            [training.evaluation.figures.Difference as dict]
-        promotion              training.evaluation.promotion.Promotion as dict, or None: not asked for
+        not_compared           [{"before", "after", "task", "reason"}]
+        promotion              {"promoted": bool, "reason": str, "checks": [{"against", "task", "metric", "state",
+                                "difference", "low", "high", "limit", "detectable"}]}, or None: nothing was trained
         curve                  {"stages": {stage: tokens at its end, over all stages},
                                 "measurements": [{"stage", "step", "tokens", "metrics": {name: loss}}]}, or None
         answers                [{"checkpoint", "task", "category", "item_id", "answer", "problem"}] of wrong ones
@@ -74,6 +76,7 @@ def _blocks(evaluation: Mapping[str, Any]) -> Iterator[Block]:
     for task in _tasks(evaluation):
         yield from _by_category(evaluation, task)
     yield from _differences(evaluation)
+    yield from _not_compared(evaluation)
     yield from _checks(evaluation["promotion"])
     yield from _not_evaluated(evaluation)
     yield from _wrong_answers(evaluation["answers"])
@@ -82,17 +85,13 @@ def _blocks(evaluation: Mapping[str, Any]) -> Iterator[Block]:
 
 def _verdict(promotion: Mapping[str, Any] | None) -> Iterator[Block]:
     if promotion is None:
-        yield Paragraph("Promotion was not asked for.")
-    elif promotion["promoted"]:
-        yield Paragraph(f"May be promoted: {_passed(promotion)} of {len(promotion['checks'])} checks passed.", "good")
+        return
+    passed = sum(check["state"] == "passed" for check in promotion["checks"])
+    checks = f"{passed} of {len(promotion['checks'])} checks passed"
+    if promotion["promoted"]:
+        yield Paragraph(f"The model may be promoted: {checks}.", "good")
     else:
-        reasons: Sequence[str] = promotion["reasons"]
-        more = f" (and {len(reasons) - 1} more, see Promotion)" if len(reasons) > 1 else ""
-        yield Paragraph(f"Promotion refused: {reasons[0] if reasons else 'no reason given'}{more}", "bad")
-
-
-def _passed(promotion: Mapping[str, Any]) -> int:
-    return sum(check["state"] == "passed" for check in promotion["checks"])
+        yield Paragraph(f"Promotion refused, {checks}: {promotion['reason']}", "bad")
 
 
 def _facts(evaluation: Mapping[str, Any]) -> Table:
@@ -162,7 +161,11 @@ def with_interval(figure: Cell, metric: str) -> str:
     """``48.2 % [44.0, 52.4]`` for shares, ``1.042 [0.981, 1.103]`` for what else is measured."""
     value, low, high = (shown(figure[name], metric) for name in ("value", "low", "high"))
     unit = " %" if is_share(metric) else ""
-    return f"{value}{unit} [{low}, {high}]"
+    return f"{value}{unit} {_interval(low, high)}".rstrip(" -") if value != "-" else "-"
+
+
+def _interval(low: str, high: str) -> str:
+    return "-" if "-" in {low, high} else f"[{low}, {high}]"
 
 
 def is_share(metric: str) -> bool:
@@ -242,7 +245,7 @@ def _differences(evaluation: Mapping[str, Any]) -> Iterator[Block]:
         (
             str(one["benchmark"]), str(one["category"]), str(one["metric"]), f"{one['before']} to {one['after']}",
             f"{one['items']:,}", _signed(one["value"], one["metric"]),
-            f"[{_signed(one['low'], one['metric'])}, {_signed(one['high'], one['metric'])}]",
+            _interval(_signed(one["low"], one["metric"]), _signed(one["high"], one["metric"])),
             _p_value(one["p_value"]), _p_value(one["p_holm"]), shown(one["minimal_detectable"], one["metric"]),
         )
         for one in found
@@ -263,7 +266,16 @@ def _differences(evaluation: Mapping[str, Any]) -> Iterator[Block]:
     yield Table(columns, lines, 6, fold)
 
 
+def _not_compared(evaluation: Mapping[str, Any]) -> Iterator[Block]:
+    gaps = evaluation["not_compared"]
+    if gaps:
+        yield Heading("Not compared")
+        lines = [(str(gap["task"]), f"{gap['before']} to {gap['after']}", str(gap["reason"])) for gap in gaps]
+        yield Table(("task", "between", "why"), lines)
+
+
 def _signed(value: object, metric: str) -> str:
+    """With its sign; "-" where there is no value."""
     text = shown(value, metric)
     return text if text.startswith("-") else f"+{text}"
 
@@ -278,27 +290,22 @@ def _p_value(value: object) -> str:
 
 
 def _checks(promotion: Mapping[str, Any] | None) -> Iterator[Block]:
-    if not promotion:
+    if promotion is None or not promotion["checks"]:
         return
     yield Heading("Promotion")
     yield Paragraph(
         "models/promoted moves only when no check has failed, nor is unresolved where the settings say so. A check "
         "passes when the whole interval lies within the limit; it is unresolved when the interval reaches over it."
     )
-    for reason in promotion["reasons"]:
-        yield Paragraph(str(reason))
     lines = []
     for check in promotion["checks"]:
-        metric, found = str(check["metric"]), check["difference"]
-        measured = (
-            (_signed(found["value"], metric), f"[{_signed(found['low'], metric)}, {_signed(found['high'], metric)}]")
-            if found
-            else ("-", "-")
-        )
-        limit = "-" if check["limit"] is None else _signed(check["limit"], metric)
-        lines.append((str(check["task"]), metric, str(check["against"]), str(check["state"]), limit, *measured))
-    if lines:
-        yield Table(("task", "metric", "against", "verdict", "limit", "difference", "interval"), lines, 3)
+        metric = str(check["metric"])
+        limit, value, low, high = (_signed(check[name], metric) for name in ("limit", "difference", "low", "high"))
+        detectable = shown(check["detectable"], metric)
+        place = (str(check["task"]), metric, str(check["against"]), str(check["state"]))
+        lines.append((*place, limit, value, _interval(low, high), detectable))
+    columns = ("task", "metric", "against", "verdict", "limit", "difference", "interval", "detectable")
+    yield Table(columns, lines, 4)
 
 
 def _plain(value: object) -> str:

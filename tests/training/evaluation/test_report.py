@@ -68,8 +68,8 @@ def test_everything_is_said_in_both_forms(honest: tuple[str, str, Path]) -> None
     text = " ".join("".join(Elements(page).text).split())
     plain = re.sub(r"\\(.)", r"\1", markdown)
     for words in (
-        "Evaluation of run 0123456789abcdef", "Promotion refused: winogrande accuracy may have fallen",
-        "(and 1 more, see Promotion)", "f" * 32, "5" * 32,
+        "Evaluation of run 0123456789abcdef", "other prompts", "f" * 32, "5" * 32,
+        "Promotion refused, 1 of 3 checks passed: winogrande accuracy may have fallen",
         "SmolLM2-135M-Instruct", "seed 3", "95%", "torch 2.13.0", "before (base)", "after III", "48.0 % [44.0, 52.0]",
         "1.640 [1.560, 1.720]", "executable, multi-turn", "live_relevance", "decodable", "no Java was found",
         "its servers are not running", "wrong value of city", "get_weather", "+18.0", "[+16.0, +20.0]", "< 0.001",
@@ -163,11 +163,11 @@ def test_long_answers_and_many_answers_are_cut(tmp_path: Path) -> None:
 
 def test_a_promoted_model_and_one_that_nobody_asked_about(tmp_path: Path) -> None:
     evaluation = evaluation_example()
-    evaluation["promotion"] |= {"promoted": True, "reasons": []}
-    assert '<p class="good">May be promoted: 1 of 3 checks passed.</p>' in report_of(evaluation, tmp_path)[0]
+    evaluation["promotion"] |= {"promoted": True, "reason": "every check passed."}
+    assert '<p class="good">The model may be promoted: 1 of 3 checks passed.</p>' in report_of(evaluation, tmp_path)[0]
     evaluation |= {"promotion": None, "differences": [], "answers": [], "curve": None, "run_id": ""}
     page, _ = report_of(evaluation, tmp_path)
-    assert "Promotion was not asked for." in page
+    assert "romot" not in page
     assert "<h2>Differences</h2>" not in page
     assert "<title>Evaluation</title>" in page
 
@@ -191,3 +191,5 @@ def test_an_interval_has_its_unit() -> None:
     figure = {"value": 0.5, "low": 0.25, "high": 0.75}
     assert with_interval(figure, "accuracy") == "50.0 % [25.0, 75.0]"
     assert with_interval(figure, "bits_per_byte") == "0.500 [0.250, 0.750]"
+    assert with_interval(figure | {"low": None}, "accuracy") == "50.0 %"
+    assert with_interval(figure | {"value": None}, "accuracy") == "-"
