@@ -304,8 +304,8 @@ def covered_by_arms(seeds: int, seed_sd: float, trials: int) -> float:
     return hits / trials
 
 
-@pytest.mark.slow  # minutes: 1,000 comparisons of each case
+@pytest.mark.slow  # minutes: 600 comparisons of each case
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 @pytest.mark.parametrize("seed_sd", [0.0, 0.02, 0.1])
 def test_intervals_of_arms_cover_the_truth(seeds, seed_sd):
-    assert covered_by_arms(seeds, seed_sd, 1000) > 0.93
+    assert covered_by_arms(seeds, seed_sd, 600) > 0.92

@@ -219,11 +219,11 @@ def test_95_of_100_intervals_cover_the_truth(draw, items):
     assert abs(coverage(draw, items, trials, 200) - 0.95) < 3 * error
 
 
-@pytest.mark.slow  # minutes: 3,000 bootstraps of each case
-@pytest.mark.parametrize("items", [30, 100, 200, 500])
+@pytest.mark.slow  # minutes: 2,000 bootstraps of each case
+@pytest.mark.parametrize("items", [30, 100, 200])
 @pytest.mark.parametrize("draw", [skewed_loss, paired_loss])
 def test_95_of_100_intervals_cover_the_truth_closely(draw, items):
-    trials = 3000
+    trials = 2000
     error = math.sqrt(0.95 * 0.05 / trials)
     assert abs(coverage(draw, items, trials, 1000) - 0.95) < 4 * error
 
