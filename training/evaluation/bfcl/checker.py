@@ -3,9 +3,19 @@
 BFCL decodes Python answers by a walk over the syntax tree that evaluates what a model wrote (``resolve_ast_by_type``);
 :mod:`training.evaluation.python_calls` stands in its place. The comparison with the gold answers (``ast_checker``) and
 the decoders of Java and JavaScript are BFCL's, imported from the unpacked wheel: they parse and compare, nothing more.
-Where BFCL's run would end with an exception, the answer is wrong.
 
-Answers that are judged differently than by ``bfcl_eval``: README of the evaluation, and the tests, name them.
+Judged otherwise than by ``bfcl_eval``, each for a reason; a test shows every one:
+
+- Arithmetic on numbers and the joining of strings are computed as far as they stay small. What else BFCL evaluates
+  (names, calls, other operators, in ``a=len("x") + 1``) is no literal: no list of calls.
+- ``+3`` is 3; BFCL negates whatever has a sign. ``not 1``, ``~1`` and ``-True`` are no literals.
+- ``**{"a-b": 1}`` is an argument named ``a-b``: so training renders what is no ASCII identifier.
+- Lines before the list do not count: our prompt lets a model think first.
+- ``f().g(a=1)`` calls no function that has a name; BFCL reads ``g``.
+- More than 16,384 characters are no list of calls.
+- An empty list is not counted as decodable. It is never right where calls are expected, and no call where none is.
+- Where BFCL's run would end with an exception, the answer is wrong; so it is in Java and JavaScript when BFCL's
+  patterns take longer than 0.1 s.
 """
 
 from __future__ import annotations

@@ -7,15 +7,14 @@ of another, so these are probabilities of disjoint events and are compared as th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 from forge.artifacts import artifact_path
 from forge.config import ConfigurationError, Settings
 from forge.schema import content_hash
 from training.evaluation.benchmark_loss import CallLoss, Measures, Written, call_measures, losses_of_answers
-from training.evaluation.bfcl.data import PYTHON_AST_CATEGORIES, BfclItem, bfcl_items, sample
+from training.evaluation.bfcl.data import DEFECTIVE_GOLDS, PYTHON_AST_CATEGORIES, BfclItem, bfcl_items, sample
 from training.evaluation.records import ItemRecord
 from training.evaluation.scoring import shares_contexts
 from training.evaluation.subject import Conversation, LocalSubject, Subject
@@ -23,16 +22,6 @@ from training.evaluation.task import NotEvaluated, Task
 from training.run import Run
 
 VERSION = "1"
-DEFECTIVE_GOLDS: Mapping[str, str] = MappingProxyType(
-    {
-        "live_simple_106-63-0": "a required argument has no value",
-        "live_simple_112-68-0": "a required argument has no value",
-        "live_multiple_507-149-4": "a required argument has no value",
-        "live_multiple_862-181-3": "a required argument has no value",
-        "live_multiple_964-207-0": "a required argument has no value",
-    }
-)
-"""Items of ``bfcl-eval`` 2026.3.23 whose gold call the leaderboard itself would not accept."""
 CHOICE_CATEGORIES = ("multiple", "live_multiple")
 """One call, several functions: of parallel calls none is the first."""
 

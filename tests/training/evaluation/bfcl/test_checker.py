@@ -183,7 +183,7 @@ def answers_to_compare(items: list[BfclItem]) -> Iterator[tuple[BfclItem, str]]:
         if item.category not in AST_CATEGORIES:
             yield item, chance.choice(texts)
         elif item.language == "python":
-            yield from ((item, text) for text in item.gold_alternatives)
+            yield from ((item, text) for text in item.gold_alternatives[:3])
             yield from ((item, mutated(item.gold_calls, chance)) for _ in range(3))
         else:
             yield item, item.gold_call
@@ -193,15 +193,19 @@ def answers_to_compare(items: list[BfclItem]) -> Iterator[tuple[BfclItem, str]]:
                 yield item, item.gold_call[:at] + noise + item.gold_call[at + 1 :]
 
 
-def test_verdicts_are_those_of_bfcl(items, checker, bfcl_artifact):
-    answers = [(item, text) for item, text in answers_to_compare(items) if "**{" not in text]
+def official_verdicts(artifact: Path, answers: list[tuple[BfclItem, str]]) -> list[dict[str, Any]]:
     lines = [json.dumps([item.category, item.functions, item.ground_truth, text]) for item, text in answers]
     done = subprocess.run(
-        [sys.executable, "-I", str(Path(__file__).with_name("official_verdicts.py")), str(bfcl_artifact)],
+        [sys.executable, "-I", str(Path(__file__).with_name("official_verdicts.py")), str(artifact)],
         input="\n".join(lines), capture_output=True, text=True, check=True,
     )  # fmt: skip
-    official = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(official) == len(answers) > 15_000
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_verdicts_are_those_of_bfcl(items, checker, bfcl_artifact):
+    answers = [(item, text) for item, text in answers_to_compare(items) if "**{" not in text]
+    official = official_verdicts(bfcl_artifact, answers)
+    assert len(official) == len(answers) > 14_000
     different = [
         (item.item_id, text, verdict, found)
         for (item, text), found in zip(answers, official, strict=True)
@@ -210,3 +214,30 @@ def test_verdicts_are_those_of_bfcl(items, checker, bfcl_artifact):
     assert different == []
     assert sum(found["right"] for found in official) > 6000
     assert sum(not found["right"] and found["decoded"] for found in official) > 3000
+
+
+DEVIATIONS = [
+    ("weather.get(city='SF', days=3 | 0)", (False, False), (True, True)),
+    ("weather.get(city='SF', days=len('abc') + 0)", (False, False), (True, True)),
+    ("weather.get(city='SF' * 1, days=3)", (False, False), (True, True)),
+    ("weather.get(city='SF', days=+3)", (True, True), (False, True)),
+    ("weather.get(city='SF', days=-True)", (False, False), (False, True)),
+    ("weather.get(city='SF', days=~3)", (False, False), (False, True)),
+    ("weather.get(city='SF', days=not 1)", (False, False), (False, True)),
+    ("weather.get(city='SF', **{'days': 3})", (True, True), (False, True)),
+    ("I look it up.\n[weather.get(city='SF', days=3)]", (True, True), (False, False)),
+    ("f().weather.get(city='SF', days=3)", (False, False), (True, True)),
+    ("weather.get(city='SF', days=" + " " * 17_000 + "3)", (False, False), (True, True)),
+    ("weather.get(city='SF', days=3, budget=0x" + "f" * 16_000 + ")", (False, True), (False, True)),
+]
+"""Text, whether it is right and a list of calls here, and by BFCL."""
+
+
+def test_where_verdicts_differ_from_those_of_bfcl(checker, bfcl_artifact):
+    item = item_of("simple_python")
+    official = official_verdicts(bfcl_artifact, [(item, text) for text, _, _ in DEVIATIONS])
+    for (text, ours, theirs), found in zip(DEVIATIONS, official, strict=True):
+        verdict = checker.check(item, text)
+        assert (verdict.right, verdict.decoded) == ours, text
+        assert (found["right"], found["decoded"]) == theirs, text
+    assert official[-1]["raised"] == "ValueError", "BFCL's run ends: it prints an integer of too many digits"

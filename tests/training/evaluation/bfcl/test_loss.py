@@ -8,8 +8,8 @@ from forge.artifacts import artifact_path
 from forge.config import ConfigurationError, Settings, load_settings
 from training.base_model import load_model, load_tokenizer
 from training.chat import prompt_ids
-from training.evaluation.bfcl.data import PYTHON_AST_CATEGORIES, BfclItem
-from training.evaluation.bfcl.loss import DEFECTIVE_GOLDS, loss_items, measure, task
+from training.evaluation.bfcl.data import DEFECTIVE_GOLDS, PYTHON_AST_CATEGORIES, BfclItem
+from training.evaluation.bfcl.loss import loss_items, measure, task
 from training.evaluation.scoring import token_nats
 from training.evaluation.subject import LocalSubject
 from training.evaluation.task import NotEvaluated
