@@ -2,7 +2,8 @@
 
 Both measure the same model on the items that our tasks choose, each in a process of its own. lm-eval (extra ``bench``)
 gets them as local JSON files with its own task definitions, unchanged but for where the data lie. Compared are prompts,
-continuations, log-likelihoods, decisions and the figures.
+continuations, log-likelihoods, decisions and the figures. CPU seconds are counted, not wall time, without those of
+loading the model.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def _model_folder(name: str, scratch: Path) -> Path:
 
 
 def _ours(task_name: str, model: Path, items: int) -> dict[str, Any]:
-    """Records of our task, and its seconds without those of loading."""
+    """Records of our task, and its CPU seconds."""
     from forge.config import load_settings
     from training.base_model import load_model, load_tokenizer
     from training.evaluation.subject import LocalSubject
@@ -66,11 +67,11 @@ def _ours(task_name: str, model: Path, items: int) -> dict[str, Any]:
 
     task = task_of(task_name, load_settings(), None, items)  # type: ignore[arg-type]
     subject = LocalSubject(load_model(model).eval(), load_tokenizer(model))
-    started = time.monotonic()
+    started = time.process_time()
     records = list(task.measure(subject, task.item_ids))
-    seconds = time.monotonic() - started
+    seconds = time.process_time() - started
     found = {record.item_id: {"measures": record.measures, **record.detail} for record in records}
-    return {"items": [{"item_id": item_id, **found[item_id]} for item_id in task.item_ids], "seconds": seconds}
+    return {"items": [{"item_id": item_id, **found[item_id]} for item_id in task.item_ids], "cpu_seconds": seconds}
 
 
 def _prompts(task_name: str, items: int) -> list[list[tuple[str, str]]]:
@@ -108,11 +109,11 @@ def _peer(task_name: str, model: Path, items: int, scratch: Path) -> dict[str, A
 
     language_model = HFLM(str(model), device="cpu", dtype="float32", batch_size=_PEER_BATCH)
     manager = TaskManager(include_path=str(scratch / "tasks"))
-    started = time.monotonic()
+    started = time.process_time()
     result = lm_eval.simple_evaluate(
         language_model, tasks=list(names.values()), task_manager=manager, bootstrap_iters=0, log_samples=True
     )
-    seconds = time.monotonic() - started
+    seconds = time.process_time() - started
     found: dict[int, dict[str, Any]] = {}
     for name, where in places.items():
         for sample in result["samples"][names[name]]:
@@ -121,7 +122,7 @@ def _peer(task_name: str, model: Path, items: int, scratch: Path) -> dict[str, A
                 "log_likelihoods": [likelihood for likelihood, _ in sample["filtered_resps"]],
                 "prompts": [list(arguments) for arguments in sample["arguments"]],
             }
-    return {"items": [{"item_id": ids[place], **found[place]} for place in range(len(ids))], "seconds": seconds}
+    return {"items": [{"item_id": ids[place], **found[place]} for place in range(len(ids))], "cpu_seconds": seconds}
 
 
 def _write_task(name: str, ids: list[str], files: Any, scratch: Path) -> str:
@@ -217,7 +218,7 @@ def compared(ours: Mapping[str, Any], peer: Mapping[str, Any]) -> dict[str, Any]
     )
     prompts = zip(ours["prompts"], peer["items"], strict=True)
     found["differing_prompts"] = sum(own != other["prompts"] for own, other in prompts)
-    found["seconds"] = {"ours": round(ours["seconds"], 1), "lm_eval": round(peer["seconds"], 1)}
+    found["cpu_seconds"] = {"ours": round(ours["cpu_seconds"], 1), "lm_eval": round(peer["cpu_seconds"], 1)}
     return found
 
 
@@ -234,11 +235,11 @@ def report(tasks: Mapping[str, dict[str, Any]], model: str) -> dict[str, Any]:
         "machine": machine(),
         "versions": versions(_PACKAGES),
         "model": model,
-        "ours": {name: {"seconds": found["seconds"]["ours"]} for name, found in tasks.items()},
-        "peers": {name: {"seconds": found["seconds"]["lm_eval"]} for name, found in tasks.items()},
+        "ours": {name: {"cpu_seconds": found["cpu_seconds"]["ours"]} for name, found in tasks.items()},
+        "peers": {name: {"cpu_seconds": found["cpu_seconds"]["lm_eval"]} for name, found in tasks.items()},
         "ratios": {
-            f"{name} seconds, lm-eval / ours": round(
-                found["seconds"]["lm_eval"] / max(found["seconds"]["ours"], 0.01), 2
+            f"{name} CPU seconds, lm-eval / ours": round(
+                found["cpu_seconds"]["lm_eval"] / max(found["cpu_seconds"]["ours"], 0.01), 2
             )
             for name, found in tasks.items()
         },
@@ -249,12 +250,12 @@ def report(tasks: Mapping[str, dict[str, Any]], model: str) -> dict[str, Any]:
 
 def _table(result: Mapping[str, Any]) -> Iterator[str]:
     heads = f"{'task':<14}{'items':>6}{'ours':>8}{'lm-eval':>8}"
-    yield f"{heads}{'largest difference, nats':>26}{'ours s':>9}{'lm-eval s':>10}"
+    yield f"{heads}{'largest difference, nats':>26}{'ours CPU s':>12}{'lm-eval CPU s':>15}"
     for name, found in result["agreements"].items():
-        accuracy, seconds = found["accuracy"], found["seconds"]
+        accuracy, seconds = found["accuracy"], found["cpu_seconds"]
         yield (
             f"{name:<14}{found['items']:>6}{accuracy['ours']:>8.2f}{accuracy['lm_eval']:>8.2f}"
-            f"{found['largest_log_likelihood_difference']:>26.1e}{seconds['ours']:>9.1f}{seconds['lm_eval']:>10.1f}"
+            f"{found['largest_log_likelihood_difference']:>26.1e}{seconds['ours']:>12.1f}{seconds['lm_eval']:>15.1f}"
         )
     yield from bar_lines(result["bars"])
 

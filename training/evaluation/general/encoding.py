@@ -22,7 +22,9 @@ def encode_pairs(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[Conti
     split = [_without_last_spaces(*pair) for pair in pairs]
     ids = _encoded(tokenizer, {text for context, continuation in split for text in (context, context + continuation)})
     return [
-        _continuation(ids[context], ids[context + continuation]) if context else _from_nothing(tokenizer, continuation)
+        _continuation(tokenizer, ids[context], ids[context + continuation])
+        if context
+        else _from_nothing(tokenizer, tokenizer.encode(continuation, add_special_tokens=False))
         for context, continuation in split
     ]
 
