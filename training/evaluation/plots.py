@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from training.evaluation.figures import ALL
+from training.evaluation.general.mmlu_groups import GROUP_OF_SUBJECT
 from training.picture_style import GRID, HUES, INK, MUTED, SURFACE, literal, picture_style, svg_of, token_scale
 
 if TYPE_CHECKING:
@@ -30,21 +31,6 @@ _WIDTH_INCHES = 9.0
 _MOST_ROWS = 16  # of a panel; a task with more categories is drawn by groups of them
 _MOST_LINES = 6
 _LABEL_CHARACTERS = 30
-
-_MMLU_AREAS: Mapping[str, str] = {
-    "STEM": "abstract_algebra anatomy astronomy college_biology college_chemistry college_computer_science "
-    "college_mathematics college_physics computer_security conceptual_physics electrical_engineering "
-    "elementary_mathematics high_school_biology high_school_chemistry high_school_computer_science "
-    "high_school_mathematics high_school_physics high_school_statistics machine_learning",
-    "humanities": "formal_logic high_school_european_history high_school_us_history high_school_world_history "
-    "international_law jurisprudence logical_fallacies moral_disputes moral_scenarios philosophy prehistory "
-    "professional_law world_religions",
-    "social sciences": "econometrics high_school_geography high_school_government_and_politics "
-    "high_school_macroeconomics high_school_microeconomics high_school_psychology human_sexuality "
-    "professional_psychology public_relations security_studies sociology us_foreign_policy",
-}
-"""Areas of MMLU's subjects (Hendrycks et al. 2021); the others are "other"."""
-AREA_OF_SUBJECT = {subject: area for area, subjects in _MMLU_AREAS.items() for subject in subjects.split()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +69,8 @@ def accuracy_by_category(evaluation: Mapping[str, Any]) -> bytes | None:
 
 
 def accuracy_panels(evaluation: Mapping[str, Any]) -> list[Panel]:
-    """What :func:`accuracy_by_category` draws. Categories of a task that has too many stand together in one row: MMLU's
-    subjects by area. Such a row has no interval, its value is the mean over its items."""
+    """What :func:`accuracy_by_category` draws. Of a task that has too many categories its overall scores are drawn, or
+    the mean over all its items where it has none, and the categories as dots in their row: MMLU's subjects by group."""
     whole: list[Row] = []
     panels: list[Panel] = []
     for task in _tasks(evaluation):
@@ -97,7 +83,8 @@ def accuracy_panels(evaluation: Mapping[str, Any]) -> list[Panel]:
             whole.append(Row(task, {name: mark for name, (mark, _) in found[ALL].items()}))
         categories = {name: marks for name, marks in found.items() if name != ALL and name not in overall}
         if len(categories) > _MOST_ROWS:
-            panels.append(Panel(f"{task}: {len(categories)} categories, each a dot", _groups(categories)))
+            scores = {name: marks for name, marks in found.items() if name in overall}
+            panels.append(Panel(f"{task}: {len(categories)} categories, each a dot", _groups(task, scores, categories)))
         elif len(categories) > 1:
             rows = [
                 Row(name, {checkpoint: mark for checkpoint, (mark, _) in marks.items()})
@@ -117,7 +104,7 @@ def _tasks(evaluation: Mapping[str, Any]) -> list[str]:
 
 
 def _marks(evaluation: Mapping[str, Any], task: str, metrics: Sequence[str]) -> dict[str, dict[str, tuple[Mark, int]]]:
-    """Value and number of items by category and checkpoint, for the first of the metrics that the task has."""
+    """:data:`Marks`, for the first of the metrics that the task has."""
     figures = [
         (str(checkpoint["checkpoint"]), figure)
         for checkpoint in evaluation["checkpoints"]
@@ -139,24 +126,36 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def _groups(categories: Mapping[str, Mapping[str, tuple[Mark, int]]]) -> list[Row]:
-    grouped: dict[str, dict[str, list[tuple[Mark, int]]]] = {}
-    is_mmlu = any(name in AREA_OF_SUBJECT for name in categories)
-    for name, marks in categories.items():
-        group = AREA_OF_SUBJECT.get(name, "other") if is_mmlu else "all categories"
-        for checkpoint, mark in marks.items():
-            grouped.setdefault(group, {}).setdefault(checkpoint, []).append(mark)
-    order = [*_MMLU_AREAS, "other", "all categories"]
+Marks = Mapping[str, Mapping[str, tuple[Mark, int]]]
+"""Value and number of items, by category, then by checkpoint."""
+
+
+def _groups(task: str, scores: Marks, categories: Marks) -> list[Row]:
+    """A row for each overall score with its categories as members; one row of all where there is no score."""
+    if not scores:
+        checkpoints = dict.fromkeys(name for marks in categories.values() for name in marks)
+        return [Row(f"{len(categories)} categories", {name: _mean(name, categories) for name in checkpoints})]
     rows = []
-    for group in sorted(grouped, key=order.index):
-        marks_of_group = {}
-        for checkpoint, members in grouped[group].items():
-            items = sum(count for _, count in members)
-            mean = math.fsum(mark.value * count for mark, count in members) / items if items else math.nan
-            marks_of_group[checkpoint] = Mark(mean, members=tuple(mark.value for mark, _ in members))
-        count = max(len(members) for members in grouped[group].values())
-        rows.append(Row(f"{group} ({count})", marks_of_group))
+    for score, marks in scores.items():
+        members = {
+            category: found
+            for category, found in categories.items()
+            if score == f"{task} {GROUP_OF_SUBJECT.get(category)}"
+        }
+        of_score = {
+            name: replace(mark, members=tuple(found[name][0].value for found in members.values() if name in found))
+            for name, (mark, _) in marks.items()
+        }
+        rows.append(Row(f"{score.removeprefix(f'{task} ')} ({len(members)})" if members else score, of_score))
     return rows
+
+
+def _mean(checkpoint: str, categories: Marks) -> Mark:
+    """Over the items of all categories; without an interval, since none was estimated."""
+    found = [marks[checkpoint] for marks in categories.values() if checkpoint in marks]
+    items = sum(count for _, count in found)
+    mean = math.fsum(mark.value * count for mark, count in found) / items if items else math.nan
+    return Mark(mean, members=tuple(mark.value for mark, _ in found))
 
 
 def _draw_accuracy(panels: Sequence[Panel], names: Sequence[str]) -> Figure:

@@ -24,6 +24,7 @@ _HEADLINES = (*RIGHT, "decodable", "nats_per_token", "bits_per_byte")
 _SHARES = ("accuracy", "success", "decodable", "share", "rate")
 """A metric that ends with one of these is shown in percent."""
 _NAMES = {"base": "before (base)", "I": "after I", "II": "after II", "III": "after III"}
+_NOTHING = "nothing"
 _OPEN_ROWS = 20  # of a table by category; a longer one is folded
 _WRONG_ANSWERS = 3  # of a category
 
@@ -209,7 +210,7 @@ def _by_category(evaluation: Mapping[str, Any], task: str) -> Iterator[Block]:
         cells = _cells(evaluation, figures, metric)
         if category in overall:
             left_out = dict.fromkeys(str(figure["leaves_out"]) for figure in figures.values())
-            scores.append((category, metric, "; ".join(filter(None, left_out)) or "nothing", *cells))
+            scores.append((category, metric, "; ".join(filter(None, left_out)) or _NOTHING, *cells))
         elif category != ALL or metric not in _HEADLINES:
             categories.append((category, metric, *cells))
     if not scores and not categories:
@@ -225,8 +226,8 @@ def _by_category(evaluation: Mapping[str, Any], task: str) -> Iterator[Block]:
         yield Table(("overall score", "metric", "leaves out", *columns), scores, count)
     if categories:
         named = len({category for category, *_ in categories} - {ALL})
-        # A score is never shown without what it is made of
-        is_folded = len(categories) > _OPEN_ROWS and not scores
+        # A score that leaves something out is never shown without what it is made of
+        is_folded = len(categories) > _OPEN_ROWS and all(left_out == _NOTHING for _, _, left_out, *_ in scores)
         fold = f"{task}: {len(categories)} figures of {named} categories" if is_folded else ""
         categories.sort(key=lambda row: row[1] not in RIGHT)
         yield Table(("category", "metric", *columns), categories, count, fold)

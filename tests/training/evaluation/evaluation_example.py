@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from forge.schema import content_hash
-from training.evaluation.plots import AREA_OF_SUBJECT
+from training.evaluation.general.mmlu_groups import GROUP_OF_SUBJECT
 
 CHECKPOINTS = ("base", "I", "II", "III")
 BFCL = (
     "simple_python", "simple_java", "simple_javascript", "multiple", "parallel", "parallel_multiple", "irrelevance",
     "live_simple", "live_multiple", "live_parallel", "live_parallel_multiple", "live_irrelevance", "live_relevance",
 )  # fmt: skip
-SUBJECTS = (*AREA_OF_SUBJECT, "business_ethics", "clinical_knowledge", "college_medicine", "global_facts",
-            "human_aging", "management", "marketing", "medical_genetics", "miscellaneous", "nutrition",
-            "professional_accounting", "professional_medicine", "virology")  # fmt: skip
+SUBJECTS = tuple(GROUP_OF_SUBJECT)
+GROUPS = tuple(dict.fromkeys(f"mmlu {group}" for group in GROUP_OF_SUBJECT.values()))
 
 
 def share(*parts: str) -> float:
@@ -47,6 +46,7 @@ def figures_of(checkpoint: str) -> list[dict[str, Any]]:
         figure("bfcl", "all", "decodable", 0.5 + gain, 494),
         *(figure("bfcl", name, "accuracy", 0.28 + gain, 494, lacks) for name, lacks in missing.items()),
         *(figure("mmlu", name, "accuracy", 0.2 + 0.3 * share(name) + gain / 6, 9) for name in SUBJECTS),
+        *(figure("mmlu", name, "accuracy", 0.25 + 0.2 * share(name) + gain / 6, 125) for name in GROUPS),
         figure("mmlu", "all", "accuracy", 0.33 + gain / 6, 500),
         *(figure(task, "all", "accuracy", 0.35 + 0.3 * share(task) - gain / 9, 500) for task in general),
         *(figure("held_out_loss", kind, "nats_per_token", 1.5 + share(kind) - gain * 2, 8) for kind in kinds),
@@ -89,7 +89,7 @@ def evaluation_example() -> dict[str, Any]:
                         "key": content_hash(task),
                         "items": 500 if task != "held_out_loss" else 40,
                         "notes": {"items_in_all": 14042, "protocol": "log-likelihood"},
-                        "overall": ["v2", "v3", "v4"] if task == "bfcl" else [],
+                        "overall": {"bfcl": ["v2", "v3", "v4"], "mmlu": list(GROUPS)}.get(task, []),
                     }
                     for task in tasks
                 },
