@@ -97,10 +97,10 @@ p.bad { border-color: var(--bad); }
 .wide { overflow-x: auto; margin: .6rem 0; }
 table { border-collapse: collapse; font-size: .87rem; }
 th, td { padding: .28rem .8rem .28rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line);
-  overflow-wrap: anywhere; }
+  max-width: 34rem; overflow-wrap: break-word; }
 th { color: var(--muted); font-weight: 600; white-space: nowrap; }
 td.figure, th.figure { text-align: right; padding: .28rem 0 .28rem 1.1rem; white-space: nowrap;
-  font-variant-numeric: tabular-nums; overflow-wrap: normal; }
+  font-variant-numeric: tabular-nums; }
 summary { cursor: pointer; color: var(--muted); }
 img { display: block; width: 100%; height: auto; margin: .8rem 0; }
 pre { margin: .2rem 0 1rem; padding: .6rem .8rem; background: var(--band); font: .82rem/1.45 ui-monospace, Menlo,
