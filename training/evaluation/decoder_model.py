@@ -74,7 +74,7 @@ def is_understood(model: Any) -> bool:
 
 
 class LlamaDecoder:
-    """Weights laid out for decoding. They are copied, so memory holds those of the layers twice.
+    """Weights laid out for decoding. They are copied: memory holds them twice.
 
     Matrix products and the cache are in the dtype of a surrounding ``torch.autocast`` when the decoder is made, else in
     that of the weights; the residual stream, norms and logits are in that of the weights.
@@ -195,8 +195,9 @@ def _turned(states: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
 
 
 def _product(linears: Sequence[Any], dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
-    """Several linear layers of one input as one: outputs side by side."""
-    weight = torch.cat([linear.weight.detach() for linear in linears]).to(dtype).t()
+    """Several linear layers of one input as one: outputs side by side. Weights lie input by input, which is faster for
+    few rows on a CPU."""
+    weight = torch.cat([linear.weight.detach() for linear in linears]).to(dtype).t().contiguous()
     if linears[0].bias is None:
         return lambda inputs: inputs @ weight
     bias = torch.cat([linear.bias.detach() for linear in linears]).to(dtype)

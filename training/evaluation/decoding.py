@@ -28,7 +28,7 @@ PREFILL_TOKENS = 8_192
 """Of prompts at once: what bounds the memory of activations. A single longer prompt goes alone."""
 CACHE_TOKENS = 65_536
 """Rows times slots of the cache. A longer text has a cache of one row."""
-SLOT_STEP = 64
+SLOT_STEP = 16
 """Cache lengths are multiples of it."""
 
 
