@@ -156,7 +156,10 @@ class Controller:
 
 
 class AgentBenchEnvironment:
-    """A sample in a session of the controller."""
+    """A sample in a session of the controller. One of DB whose session is lost has the category DB alone, and no part
+    in the overall score: of which kind it is, the servers tell only at the end."""
+
+    has_score = False
 
     def __init__(self, controller: Controller, chosen: Sample) -> None:
         self._controller = controller

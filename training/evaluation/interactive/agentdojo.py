@@ -50,7 +50,7 @@ def _message(observation: Mapping[str, Any]) -> Mapping[str, Any]:
     return message | {"error": observation["error"]} if observation["error"] else message
 
 
-PROGRAM = SimulatorProgram("agentdojo_program", SIMULATOR, _opening, _message, BOUNDS, words_end=True)
+PROGRAM = SimulatorProgram("agentdojo_program", SIMULATOR, _opening, _message, BOUNDS, words_end=True, has_score=False)
 
 
 @lru_cache(maxsize=1)

@@ -24,7 +24,9 @@ TRIES = 2
 """An episode whose environment is lost (its process was killed) is played once more, from the start."""
 _SHOWN_CHARACTERS = 500
 
-TURN_LIMIT, CONTEXT_FULL, ENVIRONMENT_LOST, NOT_SOLVED = "turn_limit", "context_full", "environment_lost", "not_solved"
+OVER, TURN_LIMIT, CONTEXT_FULL, ENVIRONMENT_LOST = "over", "turn_limit", "context_full", "environment_lost"
+"""Why an episode ended: :data:`OVER` where the environment or the model's last words ended it."""
+NOT_SOLVED = "not_solved"
 
 
 class EnvironmentLost(Exception):
@@ -44,17 +46,20 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The environment's own judgement. ``score`` from 0 to 100 where it gives one; ``category`` where only the verdict
-    tells it; ``reason``: its word for why the episode ended, if it has one."""
+    """The environment's own judgement. ``score`` from 0 to 100; ``category`` where only the verdict tells it;
+    ``reason``: its word for why the episode ended, if it has one."""
 
     success: bool
-    score: float | None = None
+    score: float = 0.0
     category: str | None = None
     reason: str = ""
 
 
 class Environment(Protocol):
-    """One episode. Every method may raise :class:`EnvironmentLost`."""
+    """One episode. Every method may raise :class:`EnvironmentLost`. ``has_score``: its verdicts have one."""
+
+    @property
+    def has_score(self) -> bool: ...
 
     def opening(self) -> Conversation:
         """What the model is told first. Called once, before all else."""
@@ -162,15 +167,17 @@ class _Episode:
             self.messages += [_bounded(message) for message in turn.messages]
             self.actions += turn.actions
             if turn.ended:
-                self._end(NOT_SOLVED)
+                self._end(OVER)
             elif len(self.answers) >= self.limits.max_turns:
                 self._end(TURN_LIMIT)
 
     def record(self) -> ItemRecord:
         measures = {"success": (float(self.outcome.success), 1.0), "steps": (float(self.actions), 1.0)}
-        if self.outcome.score is not None:
+        if self.environment.has_score:
             measures["score"] = (self.outcome.score, 1.0)
-        problem = self.ended if self.lost is None else f"{ENVIRONMENT_LOST}: {self.lost}"
+        problem = NOT_SOLVED if self.ended == OVER else self.ended
+        if self.lost is not None:
+            problem = f"{ENVIRONMENT_LOST}: {self.lost}"
         return ItemRecord(
             item_id=self.item.item_id,
             category=self.outcome.category or self.item.category,

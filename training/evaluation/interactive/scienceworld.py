@@ -72,5 +72,5 @@ def _message(observation: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 PROGRAM = SimulatorProgram(
-    "scienceworld_program", SIMULATOR, _opening, _message, BOUNDS, words_end=False, needs_java=True
+    "scienceworld_program", SIMULATOR, _opening, _message, BOUNDS, words_end=False, has_score=True, needs_java=True
 )

@@ -20,6 +20,7 @@ from training.evaluation.subject import Conversation, Subject
 from training.evaluation.task import NotEvaluated, Task, sample
 
 VERSION = "1"
+"""Changes with the programs, and with how calls are read and observations shown."""
 MAX_CALLS_PER_TURN = 16
 MAX_EPISODES = 8
 """Played at a time: each is a process, for the text games a Java machine too."""
@@ -37,6 +38,7 @@ class SimulatorProgram:
     message: Callable[[Mapping[str, Any]], Mapping[str, Any]]
     bounds: Bounds
     words_end: bool
+    has_score: bool
     needs_java: bool = False
 
     def check(self) -> None:
@@ -50,15 +52,26 @@ class SimulatorProgram:
             )
             raise NotEvaluated(f"{self.simulator.distribution} is not installed; make it so with: {where}")
         if self.needs_java and shutil.which("java") is None:
-            raise NotEvaluated(
-                "there is no java on the PATH; install a Java 17 runtime, such as openjdk-17-jre-headless"
-            )
+            raise NotEvaluated("no java on the PATH; install a Java runtime, such as openjdk-17-jre-headless")
+        try:
+            self.isolated().close()
+        except IsolationError as error:
+            raise NotEvaluated(f"{self.simulator.distribution} cannot be isolated here: {error}") from None
+
+    def isolated(self) -> Isolated:
+        """The program in a process of its own. Raises :class:`IsolationError`."""
+        java = shutil.which("java") if self.needs_java else None
+        return Isolated(
+            f"{programs.__name__}.{self.module}:answer",
+            self.bounds,
+            variables={"PATH": str(Path(java).parent)} if java else None,
+            python=self.simulator.python,
+        )
 
     @property
     def key(self) -> str:
-        """Hash of what decides an episode: the simulator's version, the program, how calls are read."""
-        source = (Path(programs.__file__).parent / f"{self.module}.py").read_bytes()
-        return content_hash(VERSION, self.simulator.version or "", source)
+        """Hash of what decides an episode: our version, the simulator's."""
+        return content_hash(VERSION, self.module, self.simulator.version or "")
 
 
 def simulated_task(
@@ -111,16 +124,14 @@ class SimulatorEnvironment:
         self._last_words = ""
         self.isolated: Isolated | None = None
 
+    @property
+    def has_score(self) -> bool:
+        return self._program.has_score
+
     def opening(self) -> Conversation:
-        java = shutil.which("java")
         try:
-            self.isolated = Isolated(
-                f"{programs.__name__}.{self._program.module}:answer",
-                self._program.bounds,
-                variables={"PATH": str(Path(java).parent)} if self._program.needs_java and java else None,
-                python=self._program.simulator.python,
-            )
-        except (IsolationError, OSError) as error:
+            self.isolated = self._program.isolated()
+        except IsolationError as error:
             raise EnvironmentLost(str(error)) from None
         return self._program.opening(self._ask({"start": self._start}))
 
@@ -144,7 +155,7 @@ class SimulatorEnvironment:
 
     def verdict(self) -> Verdict:
         found = self._ask({"finish": self._last_words})
-        return Verdict(bool(found["success"]), found["score"])
+        return Verdict(bool(found["success"]), found["score"] or 0.0)
 
     def close(self) -> None:
         if self.isolated is not None:

@@ -41,4 +41,6 @@ def _message(observation: Mapping[str, Any]) -> Mapping[str, Any]:
     return message_of(observation, seen)
 
 
-PROGRAM = SimulatorProgram("textworld_program", SIMULATOR, _opening, _message, BOUNDS, words_end=False, needs_java=True)
+PROGRAM = SimulatorProgram(
+    "textworld_program", SIMULATOR, _opening, _message, BOUNDS, words_end=False, has_score=True, needs_java=True
+)

@@ -34,6 +34,7 @@ class Countdown:
     observation: str = "went down"
     lose: Callable[[], bool] = lambda: False
     opened: list[bool] = field(default_factory=list)
+    has_score: bool = True
 
     def opening(self) -> Conversation:
         self._work()
@@ -120,7 +121,7 @@ def test_an_environment_that_is_lost_again_is_a_failure_with_the_reason(scripted
 
     (record,) = play(ITEMS[3:4], environment_of, scripted(lambda _, said: "down"), LIMITS)
     assert record.problem == f"{ENVIRONMENT_LOST}: somebody killed it"
-    assert record.measures["success"] == (0.0, 1.0)
+    assert record.measures == {"success": (0.0, 1.0), "steps": (1.0, 1.0), "score": (0.0, 1.0)}
 
 
 def test_an_environment_that_does_not_start_says_nothing_of_the_model(scripted):

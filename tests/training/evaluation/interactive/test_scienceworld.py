@@ -51,10 +51,12 @@ def test_gold_paths_succeed_and_silence_ends_by_the_limit(evaluation_settings, g
     chosen = task(evaluation_settings(max_turns=200), None, EVERY)
     openings = {item_id: opening_of(item_id) for item_id in QUICK}
     gold = gold_subject(PROGRAM.simulator.python, "scienceworld", openings)
-    for record in chosen.measure(gold, QUICK):
+    records = list(chosen.measure(gold, QUICK))
+    for record in records:
         assert record.measures["success"] == (1.0, 1.0)
         assert record.measures["score"] == (100.0, 1.0)
         assert record.problem == ""
+    assert list(chosen.measure(gold, QUICK[1:])) == [record for record in records if record.item_id == QUICK[1]]
     (silent,) = task(evaluation_settings(), None, EVERY).measure(scripted(lambda *_: ""), QUICK[:1])
     assert (silent.problem, silent.detail["turns"]) == ("turn_limit", 15)
     assert silent.measures == {"success": (0.0, 1.0), "steps": (0.0, 1.0), "score": (0.0, 1.0)}

@@ -97,11 +97,15 @@ def test_garbage_fails_by_the_limit_and_hostile_answers_execute_nothing(evaluati
     assert not was_planted()
 
 
-@pytest.mark.slow  # 24 episodes
+@pytest.mark.slow  # 24 episodes, 8 of them again
 @needs_java
-def test_gold_paths_of_every_game_succeed(evaluation_settings, gold_subject):
+def test_gold_paths_of_every_game_succeed_the_same_way_each_time(evaluation_settings, gold_subject):
     chosen = task(evaluation_settings(max_turns=LONG), None, 3 * len(GAMES))
     openings = {item_id: opening_of(item_id) for item_id in chosen.item_ids}
     gold = gold_subject(PROGRAM.simulator.python, "textworld", openings)
-    failed = [record for record in chosen.measure(gold, chosen.item_ids) if record.problem]
-    assert failed == []
+    records = {record.item_id: record for record in chosen.measure(gold, chosen.item_ids)}
+    assert [record for record in records.values() if record.problem] == []
+    again = task(evaluation_settings(max_turns=LONG, batch_items=1), None, len(GAMES))
+    assert {record.item_id: record for record in again.measure(gold, again.item_ids)} == {
+        item_id: records[item_id] for item_id in again.item_ids
+    }
