@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -36,38 +37,34 @@ ALLOWED = Promotion(True, (), ())
 
 
 def compare(before: Mapping[str, TaskRecords], after: Mapping[str, TaskRecords], name: str = "base") -> Comparison:
-    return differences(name, "III", before, after, confidence=0.95, resamples=200, seed=3)
+    return differences(name, "III", before, after, confidence=0.95, resamples=100, seed=3)
 
 
-def measured(
-    fall: float = 0.0,
-    rise: float = 0.0,
-    function_rise: float = 0.0,
-    items: int = 1500,
-    tasks: tuple[str, ...] = ("mmlu",),
-) -> dict[str, TaskRecords]:
-    """Half of the items are right; ``fall``: share of all items that are wrong instead, ``rise``: share of each loss
-    that is added, a little more or less by item."""
-    rng = np.random.default_rng(0)
-    noise = rng.normal(0, 0.02, items)
+def measured(*, tasks: tuple[str, ...] = ("mmlu",), items: int = 1000, **worse: float) -> dict[str, TaskRecords]:
+    general, calls = _measured(items, **worse)
+    return {**dict.fromkeys(tasks, general), "bfcl_loss": calls}
+
+
+@cache
+def _measured(
+    items: int, fall: float = 0.0, rise: float = 0.0, function_rise: float = 0.0
+) -> tuple[TaskRecords, TaskRecords]:
+    """General ability and function calls. Half of the items are right; ``fall``: share of all items that are wrong
+    instead, ``rise``: share of each loss that is added, a little more or less by item."""
+    noise = np.random.default_rng(0).normal(0, 0.02, items)
+    right = (np.arange(items) % 2 == 0) & (np.arange(items) >= 2 * fall * items)
+    losses = 8 * (1 + rise + noise * (rise > 0))
+    calls = 30 * (1 + function_rise + noise * (function_rise > 0))
 
     def records(rows: list[dict[str, tuple[float, float]]]) -> TaskRecords:
         found = [ItemRecord(f"i{number:05}", "only", row) for number, row in enumerate(rows)]
         return TaskRecords("key", "prompt", {record.item_id: record for record in found})
 
-    right = (np.arange(items) % 2 == 0) & (np.arange(items) >= 2 * fall * items)
-    losses = 8 * (1 + rise + noise * (rise > 0))
-    calls = 30 * (1 + function_rise + noise * (function_rise > 0))
-    general = records(
-        [
-            {"accuracy": (float(one), 1.0), "bits_per_byte": (float(loss), 6.0)}
-            for one, loss in zip(right, losses, strict=True)
-        ]
-    )
-    return {
-        **dict.fromkeys(tasks, general),
-        "bfcl_loss": records([{"nats_per_token": (float(call), 25.0)} for call in calls]),
-    }
+    general = [
+        {"accuracy": (float(one), 1.0), "bits_per_byte": (float(loss), 6.0)}
+        for one, loss in zip(right, losses, strict=True)
+    ]
+    return records(general), records([{"nats_per_token": (float(call), 25.0)} for call in calls])
 
 
 def states(promotion: Promotion) -> dict[tuple[str, str, str], str]:
