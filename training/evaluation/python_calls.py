@@ -30,6 +30,8 @@ class NotCalls(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Call:
+    """``name``: with its dots; ``arguments``: by name, in the order that they were written in."""
+
     name: str
     arguments: Mapping[str, Any]
 

@@ -30,11 +30,11 @@ def test_what_we_render_is_what_we_read(arguments):
     assert call.arguments == arguments
 
 
-@given(st.text(max_size=200))
-@settings(max_examples=200, deadline=None)
-def test_any_text_gives_calls_or_a_refusal(text):
+@given(st.text(max_size=200) | st.text("f(a=1,b:[]{}'\"+-*/%.x\n )", max_size=60), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_any_text_gives_calls_or_a_refusal(text, symbols_as_text):
     with contextlib.suppress(NotCalls):
-        calls_of(text)
+        calls_of(text, symbols_as_text=symbols_as_text)
 
 
 @pytest.mark.parametrize(

@@ -184,7 +184,7 @@ def answers_to_compare(items: list[BfclItem]) -> Iterator[tuple[BfclItem, str]]:
             yield item, chance.choice(texts)
         elif item.language == "python":
             yield from ((item, text) for text in item.gold_alternatives[:3])
-            yield from ((item, mutated(item.gold_calls, chance)) for _ in range(3))
+            yield from ((item, mutated(item.gold_calls, chance)) for _ in range(2))
         else:
             yield item, item.gold_call
             for _ in range(6):
@@ -205,7 +205,7 @@ def official_verdicts(artifact: Path, answers: list[tuple[BfclItem, str]]) -> li
 def test_verdicts_are_those_of_bfcl(items, checker, bfcl_artifact):
     answers = [(item, text) for item, text in answers_to_compare(items) if "**{" not in text]
     official = official_verdicts(bfcl_artifact, answers)
-    assert len(official) == len(answers) > 14_000
+    assert len(official) == len(answers) > 12_000
     different = [
         (item.item_id, text, verdict, found)
         for (item, text), found in zip(answers, official, strict=True)
@@ -213,7 +213,7 @@ def test_verdicts_are_those_of_bfcl(items, checker, bfcl_artifact):
     ]
     assert different == []
     assert sum(found["right"] for found in official) > 6000
-    assert sum(not found["right"] and found["decoded"] for found in official) > 3000
+    assert sum(not found["right"] and found["decoded"] for found in official) > 2000
 
 
 DEVIATIONS = [
