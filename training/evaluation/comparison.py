@@ -84,9 +84,10 @@ class Comparison:
 def compare_stages(
     checkpoints: Mapping[str, Mapping[str, TaskRecords]], *, confidence: float, resamples: int, seed: int
 ) -> list[Comparison]:
-    """The planned pairs of which both checkpoints were evaluated, and each checkpoint with the base; Holm's correction
-    is over all planned contrasts together. ``checkpoints``: records by checkpoint and task."""
-    pairs = dict.fromkeys([*PLANNED_PAIRS, *(("base", name) for name in checkpoints if name != "base")])
+    """The planned pairs of which both checkpoints were evaluated, and each checkpoint with the first, usually the base;
+    Holm's correction is over all planned contrasts together. ``checkpoints``: records by checkpoint and task."""
+    first, *others = checkpoints
+    pairs = dict.fromkeys([*PLANNED_PAIRS, *((first, name) for name in others)])
     return with_holm(
         [
             differences(

@@ -299,7 +299,10 @@ def _studentised(moves: Floats, variances: Floats, variance: float) -> Floats:
 
 
 def _quantiles(values: Floats, confidence: float) -> tuple[float, float]:
-    """The order statistics that leave (1 - confidence) / 2 outside on each side, at least the outermost."""
+    """The order statistics that leave (1 - confidence) / 2 outside on each side, at least the outermost; infinite where
+    there are no values."""
+    if not len(values):
+        return -math.inf, math.inf
     ordered = np.sort(values)
     outside = max(1, int((len(ordered) + 1) * (1 - confidence) / 2))
     return float(ordered[outside - 1]), float(ordered[-outside])

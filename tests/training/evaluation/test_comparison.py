@@ -244,6 +244,13 @@ def test_stages_are_compared_as_planned():
     assert planned[0].p_holm < 0.05
 
 
+def test_models_of_other_names_are_compared_with_the_first():
+    loss = {"bfcl_loss": losses([(1, 2), (2, 3)])}
+    found = compare_stages({"ours": loss, "theirs": loss, "older": loss}, **HOW)
+    assert [(one.before, one.after) for one in found] == [("ours", "theirs"), ("ours", "older")]
+    assert all(one.p_holm is None for comparison in found for one in comparison.differences)
+
+
 # --- arms -------------------------------------------------------------------------------------------------------------
 
 
