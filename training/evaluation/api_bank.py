@@ -32,7 +32,7 @@ DIALOGUES = Path("lv1-lv2-samples/level-1-given-desc")
 NEEDED = (Path("apis/api.py"), Path("init_database"), DIALOGUES)
 INSTRUCTION = "Write the API request that comes next in the conversation: one call, nothing else. This year is 2023."
 """What API-Bank's own prompt asks for; the form of a call is said where the APIs are described."""
-BOUNDS = Bounds(request_seconds=20, processor_seconds=1, memory_bytes=1 << 30, response_bytes=1 << 20)
+BOUNDS = Bounds(request_seconds=60, processor_seconds=1, memory_bytes=1 << 30, response_bytes=1 << 20)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ MAX_STEPS = 20
 MORE_FUNCTIONS = "I have updated some more functions you can choose from. What about now?"
 """BFCL's words when functions that were held back are added."""
 DIALOGUES_AT_A_TIME = 64
-BOUNDS = Bounds(request_seconds=20, processor_seconds=1, memory_bytes=512 << 20, response_bytes=1 << 20)
+BOUNDS = Bounds(request_seconds=60, processor_seconds=1, memory_bytes=512 << 20, response_bytes=1 << 20)
 
 _FUNCTION_FILES = {
     "GorillaFileSystem": "gorilla_file_system.json",

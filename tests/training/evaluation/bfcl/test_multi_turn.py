@@ -6,6 +6,7 @@ import ast
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import psutil
@@ -13,8 +14,9 @@ import pytest
 
 from forge.artifacts import artifact_path
 from forge.config import load_settings
-from training.chat import render_calls
+from training.chat import render_call, render_calls
 from training.evaluation.bfcl.multi_turn import (
+    BOUNDS,
     CATEGORIES,
     MAX_STEPS,
     MORE_FUNCTIONS,
@@ -45,6 +47,12 @@ def artifact(settings) -> Path:
 @pytest.fixture(scope="module")
 def items(artifact) -> list[MultiTurnItem]:
     return multi_turn_items(artifact)
+
+
+@pytest.fixture(scope="module")
+def program(artifact) -> Iterator[Isolated]:
+    with simulators(artifact) as program:
+        yield program
 
 
 class Answers:
@@ -135,6 +143,59 @@ def test_all_gold_calls_pass(items, artifact, category):
     assert wrong_of_gold(few(items, category, 200), artifact) == {}
 
 
+def changed(turns: list[list[tuple[str, dict]]], number: int) -> list[list[tuple[str, dict]]]:
+    """Gold calls of all turns, some of them made wrong in one of six ways (0: left as they are)."""
+    turns = [list(turn) for turn in turns]
+    place = max(range(len(turns)), key=lambda turn: (len(turns[turn]), turn))
+    name, arguments = turns[place][-1]
+    changes = [
+        turns[place],
+        turns[place][:-1],
+        [*turns[place], turns[place][-1]],
+        [*turns[place][:-1], (name + "_more", arguments)],
+        [*turns[place][:-1], (name, dict(list(arguments.items())[1:]))],
+        [*turns[place][:-1], (name, {key: [value] for key, value in arguments.items()})],
+        [(name, arguments | {"more": 1}), *turns[place]],
+    ]
+    return [*turns[:place], changes[number], *turns[place + 1 :]]
+
+
+def compare_with_the_executor_that_evaluates(
+    items: Sequence[MultiTurnItem], artifact: Path, program: Isolated
+) -> Counter[str]:
+    """Equal verdicts and results, item by item, each with another change; how often which verdict was given."""
+    problems: Counter[str] = Counter()
+    path = [artifact, Path(__file__).parent]
+    with Isolated("official_executor_program:answer", BOUNDS, fresh=True, python_path=path) as official:
+        for number, item in enumerate(items):
+            parameters = {tool["name"]: list(tool["parameters"]["properties"]) for tool in item.tools(len(item.turns))}
+            gold = [[keyword_call(call, parameters) for call in turn] for turn in item.ground_truth]
+            turns = changed(gold, number % 7)
+            request = {"entry": item.entry, "ground_truth": item.ground_truth}
+            as_text = [[[render_call(*call) for call in turn]] if turn else [] for turn in turns]
+            theirs = official.ask({**request, "turns": as_text})
+            ours = program.ask({**request, "turns": [[render_calls(turn)] if turn else [] for turn in turns]})
+            results = program.ask({"entry": item.entry, "steps": [render_calls(list(chain(*turns)))]})
+            assert (ours.get("error_type", ""), results) == (theirs["problem"], theirs["results"]), item.item_id
+            problems[theirs["problem"]] += 1
+    return problems
+
+
+def test_verdicts_and_results_are_those_of_the_executor_that_evaluates(items, artifact, program):
+    assert len(compare_with_the_executor_that_evaluates(items[::37], artifact, program)) > 1
+
+
+@pytest.mark.slow
+def test_all_verdicts_and_results_are_those_of_the_executor_that_evaluates(items, artifact, program):
+    """Slow: 2,400 processes."""
+    problems = compare_with_the_executor_that_evaluates(items, artifact, program)
+    assert problems.total() == 800
+    assert set(problems) == {
+        "", "multi_turn:empty_turn_model_response", "multi_turn:execution_response_mismatch",
+        "multi_turn:instance_state_mismatch",
+    }  # fmt: skip
+
+
 def test_silence_is_wrong_everywhere(items, artifact):
     chosen = [item for category in CATEGORIES for item in few(items, category, 5)]
     found = list(records(Answers(lambda _conversation: "I would rather not."), chosen, artifact, max_new_tokens=1))
@@ -199,12 +260,6 @@ def planted(path: Path) -> list[str]:
         "[ls(a='\x00\x1b[2J\ud800')]",
         "[" + ", ".join(["ls()"] * 3_000) + "]",
     ]
-
-
-@pytest.fixture(scope="module")
-def program(artifact) -> Iterator[Isolated]:
-    with simulators(artifact) as program:
-        yield program
 
 
 def processor_seconds() -> float:
