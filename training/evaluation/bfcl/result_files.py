@@ -63,7 +63,7 @@ def write_result_files(records: Iterable[ItemRecord], root: Path, model: str) ->
 
 def records_of(evaluation: Path) -> list[ItemRecord]:
     """The records of BFCL's tasks in the folder of an evaluated checkpoint. Raises :class:`NoRecords`."""
-    found = []
+    found: list[ItemRecord] = []
     for task in TASKS:
         path = evaluation / f"{task}.jsonl"
         if path.is_file():
