@@ -118,13 +118,14 @@ class Isolated:
     def ask(self, request: Any) -> Any:
         """The program's answer. Raises :class:`ProgramError`, :class:`LimitReached`, or :class:`IsolationError` when
         the program has ended before."""
-        if self._process.poll() is not None:
+        if self._process.returncode is not None:
             raise IsolationError("the program has ended")
         deadline = time.monotonic() + self.bounds.request_seconds + (_PATIENCE_SECONDS if self._fresh else 0)
+        line = json.dumps(request).encode() + b"\n"
         try:
-            self._send(json.dumps(request).encode() + b"\n", deadline)
+            self._send(line, deadline)
             response = self._response(deadline - time.monotonic())
-        except IsolationError:
+        except BaseException:  # an interrupt too: the answer that is still to come would be taken for the next one
             self.close()
             raise
         if "limit" in response:
@@ -135,9 +136,7 @@ class Isolated:
 
     def close(self) -> None:
         """Kill the program and all that it started, and delete its folder."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        self._kill()
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
                 with contextlib.suppress(OSError):
@@ -179,10 +178,15 @@ class Isolated:
         found: dict[str, Any] = json.loads(line)
         return found
 
+    def _kill(self) -> int:
+        """The exit status. The group is killed before its leader is waited for: its number may be another's then."""
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        return self._process.wait()
+
     def _ending(self) -> IsolationError:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        code = self._process.wait()
+        code = self._kill()
         if code == -signal.SIGXCPU:
             return LimitReached("processor time")
         assert self._process.stderr is not None
