@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from forge.schema import KINDS
 from training.evaluation.figures import ALL
 from training.evaluation.general.mmlu_groups import GROUP_OF_SUBJECT
 from training.picture_style import GRID, HUES, INK, MUTED, SURFACE, literal, picture_style, svg_of, token_scale
@@ -313,9 +314,12 @@ def _draw_lines(axes: Axes, title: str, lines: Sequence[Line], scale: float) -> 
     axes.grid(axis="y", color=GRID[0], linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(length=0)
+    hue_of_kind: dict[str, str] = {
+        kind: light for kind, (light, _) in zip(KINDS, HUES, strict=False)
+    }  # as in the loss curve
     hues = iter([light for light, _ in HUES] * 2)
     for line in lines:
-        colour = INK[0] if line.label == ALL else next(hues)
+        colour = INK[0] if line.label == ALL else hue_of_kind.get(line.label) or next(hues)
         tokens = [point[0] / scale for point in line.points]
         axes.plot(
             tokens, [point[1] for point in line.points], color=colour, linewidth=1.8 if line.label == ALL else 1.2,

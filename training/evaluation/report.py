@@ -20,9 +20,9 @@ from training.files import write_atomically
 
 HTML, MARKDOWN = "report.html", "report.md"
 
-_HEADLINES = (*RIGHT, "decodable", "nats_per_token", "bits_per_byte")
-_SHARES = ("accuracy", "success", "decodable", "share", "rate")
-"""A metric that ends with one of these is shown in percent."""
+_HEADLINES = (*RIGHT, "accuracy_norm", "decodable", "nats_per_token", "bits_per_byte")
+_SHARES = ("accuracy", "success", "decodable", "relevance")
+"""A metric that begins with one of these (``accuracy_norm``) is shown in percent."""
 _NAMES = {"base": "before (base)", "I": "after I", "II": "after II", "III": "after III"}
 _NOTHING = "nothing"
 _OPEN_ROWS = 20  # of a table by category; a longer one is folded
@@ -87,12 +87,12 @@ def _blocks(evaluation: Mapping[str, Any]) -> Iterator[Block]:
 def _verdict(promotion: Mapping[str, Any] | None) -> Iterator[Block]:
     if promotion is None:
         return
-    passed = sum(check["state"] == "passed" for check in promotion["checks"])
-    checks = f"{passed} of {len(promotion['checks'])} checks passed"
+    made = [check for check in promotion["checks"] if check["state"] != "not evaluated"]
+    checks = f" ({sum(check['state'] == 'passed' for check in made)} of {len(made)} checks passed)" if made else ""
     if promotion["promoted"]:
-        yield Paragraph(f"The model may be promoted: {checks}.", "good")
+        yield Paragraph(f"The model may be promoted{checks}.", "good")
     else:
-        yield Paragraph(f"Promotion refused, {checks}: {promotion['reason']}", "bad")
+        yield Paragraph(f"Promotion refused{checks}: {promotion['reason']}", "bad")
 
 
 def _facts(evaluation: Mapping[str, Any]) -> Table:
@@ -170,7 +170,7 @@ def _interval(low: str, high: str) -> str:
 
 
 def is_share(metric: str) -> bool:
-    return metric.endswith(_SHARES)
+    return metric.startswith(_SHARES)
 
 
 def shown(value: object, metric: str) -> str:

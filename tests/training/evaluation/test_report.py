@@ -69,7 +69,7 @@ def test_everything_is_said_in_both_forms(honest: tuple[str, str, Path]) -> None
     plain = re.sub(r"\\(.)", r"\1", markdown)
     for words in (
         "Evaluation of run 0123456789abcdef", "other prompts", "f" * 32, "5" * 32,
-        "Promotion refused, 1 of 3 checks passed: winogrande accuracy may have fallen",
+        "Promotion refused (1 of 3 checks passed): winogrande accuracy may have fallen",
         "SmolLM2-135M-Instruct", "seed 3", "95%", "torch 2.13.0", "before (base)", "after III", "48.0 % [44.0, 52.0]",
         "1.640 [1.560, 1.720]", "executable, multi-turn", "live_relevance", "decodable", "no Java was found",
         "its servers are not running", "wrong value of city", "get_weather", "+18.0", "[+16.0, +20.0]", "< 0.001",
@@ -164,7 +164,7 @@ def test_long_answers_and_many_answers_are_cut(tmp_path: Path) -> None:
 def test_a_promoted_model_and_one_that_nobody_asked_about(tmp_path: Path) -> None:
     evaluation = evaluation_example()
     evaluation["promotion"] |= {"promoted": True, "reason": "every check passed."}
-    assert '<p class="good">The model may be promoted: 1 of 3 checks passed.</p>' in report_of(evaluation, tmp_path)[0]
+    assert '<p class="good">The model may be promoted (1 of 3 checks passed).</p>' in report_of(evaluation, tmp_path)[0]
     evaluation |= {"promotion": None, "differences": [], "answers": [], "curve": None, "run_id": ""}
     page, _ = report_of(evaluation, tmp_path)
     assert "romot" not in page
@@ -177,6 +177,7 @@ def test_a_promoted_model_and_one_that_nobody_asked_about(tmp_path: Path) -> Non
     [
         (0.4815, "accuracy", "48.1"),
         (1.0, "decodable", "100.0"),
+        (0.65, "accuracy_norm", "65.0"),
         (1.04249, "nats_per_token", "1.042"),
         (1234.5, "steps", "1,234"),
         (float("nan"), "accuracy", "-"),
