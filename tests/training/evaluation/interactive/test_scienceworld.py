@@ -79,7 +79,8 @@ def test_a_train_variation_is_refused():
         opening_of("boil/0")
 
 
-@pytest.mark.slow  # 30 gold paths, some minutes: those of genetics alone take one
+@pytest.mark.timeout(3600)
+@pytest.mark.slow  # 30 gold paths, each found, then played: some minutes
 @needs_simulator
 def test_gold_paths_of_every_task_type_succeed(evaluation_settings, gold_subject):
     chosen = task(evaluation_settings(max_turns=400), None, len(TEST_VARIATIONS))
