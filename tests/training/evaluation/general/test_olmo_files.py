@@ -40,6 +40,8 @@ def test_the_files_hold_what_they_are_known_to_hold(files: OlmoFiles) -> None:
     programs = files.gold_programs()
     assert len({program.item_id for program in programs}) == len(programs) == 664
     assert sum(program.benchmark == "humaneval" for program in programs) == 164
+    assert len({program.examples for program in programs}) == 5
+    assert all(0 < len(program.examples) < len(program.context) for program in programs)
 
 
 def test_every_answer_is_one_of_the_choices(files: OlmoFiles) -> None:
@@ -78,15 +80,16 @@ def test_arrow_files_and_requests_become_items(tmp_path: Path) -> None:
     write_arrow(sets / "hellaswag/none/validation", [row])
     document = {"id": "Q_1", "query": "Question: Why?\nAnswer:", "choices": ["a", "b"], "gold": 1}
     write_requests(tasks / "arc_easy/test_rc_5shot", [{"doc": document}, {"doc": document}])
-    asked = {"context": "def f():\n", "continuation": "    return 1\n"}
-    write_requests(tasks / "codex_humaneval/gold_bpb_3shot", [{"doc": {"task_id": "HumanEval/3"}, "request": asked}])
-    write_requests(tasks / "codex_mbpp/gold_bpb_3shot", [{"doc": {"task_id": 11}, "request": asked}])
+    asked = {"context": "examples\n\nOne.\n```python\n", "continuation": "def one(): ...\n```"}
+    humaneval = {"task_id": "HumanEval/3", "prompt": "One.\n```python\n"}
+    write_requests(tasks / "codex_humaneval/gold_bpb_3shot", [{"doc": humaneval, "request": asked}])
+    write_requests(tasks / "codex_mbpp/gold_bpb_3shot", [{"doc": {"task_id": 11, "text": "One."}, "request": asked}])
     files = OlmoFiles(tmp_path, "0" * 64, "0")
     assert files.hellaswag() == [Ending("0", "Baking", "A.", "b", ("c", "d"), 1)]
     assert files.arc("arc_easy") == [Question("Q_1", "Why?", ("a", "b"), 1)]
     assert files.gold_programs() == [
-        GoldProgram("humaneval/3", "humaneval", asked["context"], asked["continuation"]),
-        GoldProgram("mbpp/11", "mbpp", asked["context"], asked["continuation"]),
+        GoldProgram("humaneval/3", "humaneval", asked["context"], asked["continuation"], "examples\n\n"),
+        GoldProgram("mbpp/11", "mbpp", asked["context"], asked["continuation"], "examples\n\n"),
     ]
 
 
