@@ -18,11 +18,14 @@ os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="forge-airflow-tes
 
 from airflow.sdk import RetryAction
 
-from forge.config import load_settings
-from forge_airflow.links import TensorBoardLink
-from forge_airflow.operators import RETRY_POLICY, TemporarilyUnavailableError
+from forge.config import Settings, TrainingSettings, load_settings
+from forge.schema import canonical_json
+from forge_airflow.links import EvaluationReportLink, TensorBoardLink
+from forge_airflow.operators import RETRY_POLICY, NotPromotedError, TemporarilyUnavailableError
 from forge_airflow.process import ProcessIdentity, is_alive, send_signal
 from forge_airflow.training_tasks import training_task
+from tests.training.evaluated_run import EVALUATION, damage, link_artifacts, train
+from training.command import run_of
 
 pytestmark = pytest.mark.airflow
 NIGHT = "2026-11-21"
@@ -108,3 +111,69 @@ def test_a_task_that_is_stopped_is_tried_again_and_goes_on_to_the_end(
 
     task().execute(given)
     assert steps_of(home) == steps, "a finished stage is not trained again"
+
+
+@pytest.fixture
+def evaluated_release(
+    published_release: Any,
+    training_settings: TrainingSettings,
+    command_variables: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> str:
+    """The lake's release, in the environment in which commands tune a tiny model on it and ask it a few questions."""
+    link_artifacts(tmp_path / "home")
+    stages = {name: stage.model_dump(mode="json") for name, stage in training_settings.stages.items()}
+    evaluation = EVALUATION | {"tasks": ["piqa"], "items": {"piqa": 40}}
+    limits = {"max_fall_points": 30, "max_loss_rise": 0.3, "max_function_loss_rise": 0.3, "require_resolved": True}
+    variables = command_variables(1) | {"FORGE__TRAINING__STAGES": canonical_json(stages)}
+    variables |= {
+        f"FORGE__EVALUATION__{name.upper()}": canonical_json(value)
+        for name, value in {**evaluation, "promotion": limits}.items()
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("FORGE_TENSORBOARD", raising=False)
+    return str(published_release.release_id)
+
+
+def run_task(settings: Settings, command: str, release_id: str, *arguments: str) -> tuple[Any, Exception | None]:
+    """What a task of training left in XCom, and what it raised."""
+    given, raised = context(), None
+    given["ti"].task_id = command
+    try:
+        training_task(settings, command, command, release_id, list(arguments), doc_md="").execute(given)
+    except Exception as error:  # noqa: BLE001 - returned
+        raised = error
+    return given["ti"].pushed, raised
+
+
+@pytest.mark.model
+@pytest.mark.timeout(900)
+def test_a_damaged_model_is_evaluated_linked_and_not_promoted(evaluated_release: str, tmp_path: Path) -> None:
+    """`evaluate` and `promote` as the DAG runs them: for a sound model, then for one that was damaged."""
+    settings = load_settings("demo")
+    checkpoints = ["--checkpoint", "base", "--checkpoint", "III"]
+    run = run_of(settings, evaluated_release)
+    train(run)
+    pushed, raised = run_task(settings, "evaluate", evaluated_release, *checkpoints)
+    assert raised is None
+    assert pushed[EvaluationReportLink.key] == f"/forge/reports/{run.run_id}/report.html"
+    report = tmp_path / "home" / "runs" / run.run_id / "report.html"
+    assert "The model may be promoted" in report.read_text()
+    pushed, raised = run_task(settings, "promote", evaluated_release)
+    assert raised is None
+    assert pushed["promotion"].startswith("promoted: ")
+    promoted = tmp_path / "home" / "models" / "promoted"
+    assert promoted.resolve() == run.model_folder("III").resolve()
+
+    promoted.unlink()  # as if the damaged one were the first
+    damage(run, "III")
+    _, raised = run_task(settings, "evaluate", evaluated_release, *checkpoints)
+    assert raised is None, "what is measured of a bad model is a result"
+    assert "Promotion refused" in report.read_text()
+    pushed, raised = run_task(settings, "promote", evaluated_release)
+    assert isinstance(raised, NotPromotedError), "and Airflow tries it no more"
+    assert pushed["promotion"].startswith("refused: ")
+    assert "piqa bits_per_byte against base" in pushed["promotion"]
+    assert not promoted.is_symlink(), "nothing was promoted"
