@@ -108,6 +108,11 @@ class LlamaDecoder:
             for layer in model.model.layers
         ]
 
+    @property
+    def slot_bytes(self) -> int:
+        """Bytes that a cache holds for a token."""
+        return 2 * self.layers * self.key_value_heads * self.head_width * int(self.dtype.itemsize)
+
     @torch.inference_mode()
     def prefill(self, texts: Sequence[Sequence[int]], cache: KeyValueCache | None = None, first_row: int = 0) -> Tensor:
         """Logits [texts, vocabulary] behind the last token of each text. Keys and values go to the cache's rows from

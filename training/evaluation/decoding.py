@@ -26,8 +26,8 @@ TIE_MARGINS = {torch.float32: 4e-3, torch.float16: 0.1, torch.bfloat16: 0.5}
 """Margin in logits between the best two tokens below which rounding may decide, by the dtype of the products."""
 PREFILL_TOKENS = 8_192
 """Of prompts at once: what bounds the memory of activations. A single longer prompt goes alone."""
-CACHE_TOKENS = 65_536
-"""Rows times slots of the cache. A longer text has a cache of one row."""
+CACHE_BYTES = 4 << 30
+"""Of keys and values. A text that needs more has a cache of one row."""
 SLOT_STEP = 16
 """Cache lengths are multiples of it."""
 
@@ -85,13 +85,9 @@ class GreedyDecoder:
         live: list[_Answer] = []
         cache: KeyValueCache | None = None
         while waiting or live:
-            slots = _rounded(max(answer.max_tokens for answer in [*live, *list(waiting)[:1]]))
-            rows = min(self._batch_items, len(asked), max(1, CACHE_TOKENS // slots))
-            if cache is None or (waiting and rows > cache.rows and len(live) < rows):
-                grown = KeyValueCache(decoder, rows, slots)
-                if cache is not None:
-                    grown.take(cache, len(live))
-                cache = grown
+            if waiting:
+                cache = self._cache_for(decoder, live, waiting[0], len(asked), cache)
+            assert cache is not None
             free = cache.rows - len(live)
             if waiting and free >= min(max(1, cache.rows // 4), len(waiting)):
                 first = len(live)
@@ -109,6 +105,25 @@ class GreedyDecoder:
             ended = {id(answer) for answer in self._advance(decoder, advanced, logits)}
             yield from (answer for answer in live if id(answer) in ended)
             _drop(live, ended, cache)
+
+    def _cache_for(
+        self,
+        decoder: LlamaDecoder,
+        live: Sequence[_Answer],
+        following: _Answer,
+        most_rows: int,
+        cache: KeyValueCache | None,
+    ) -> KeyValueCache:
+        """The cache, or a new one once shorter texts let twice the rows fit."""
+        slots = _rounded(max(answer.max_tokens for answer in (*live, following)))
+        wanted = min(self._batch_items, most_rows)
+        rows = max(1, min(wanted, CACHE_BYTES // (slots * decoder.slot_bytes)))
+        if cache is not None and (rows <= cache.rows or rows < min(wanted, 2 * cache.rows)):
+            return cache
+        grown = KeyValueCache(decoder, rows, slots)
+        if cache is not None:
+            grown.take(cache, len(live))
+        return grown
 
     def _advance(self, decoder: LlamaDecoder, answers: Sequence[_Answer], logits: torch.Tensor) -> Iterator[_Answer]:
         """Append the next token of each; those that ended."""
