@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from forge.artifacts import artifact_path
 from forge.config import ConfigurationError, load_settings
 from training.evaluation.bfcl.checker import Checker
 from training.evaluation.bfcl.data import CATEGORIES, BfclItem, bfcl_items
-from training.evaluation.bfcl.multi_turn import multi_turn_items
+from training.evaluation.bfcl.multi_turn import MultiTurnItem, multi_turn_items
 from training.evaluation.bfcl.result_files import main, model_name_of, write_result_files
 from training.evaluation.bfcl.single_turn import record_of
 from training.evaluation.records import ItemRecord, RecordFile
@@ -163,6 +164,11 @@ def test_what_is_said_before_the_calls_is_no_call_to_the_runner(tmp_path, checke
     assert {line["error_type"] for line in wrong} == {"ast_decoder:decoder_failed"}
 
 
+def has_positional_argument(item: MultiTurnItem) -> bool:
+    calls = [ast.parse(call, mode="eval").body for turn in item.ground_truth for call in turn]
+    return any(call.args for call in calls if isinstance(call, ast.Call))
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not OFFICIAL_PYTHON, reason="FORGE_BFCL_PYTHON names no interpreter with bfcl-eval's runner")
 def test_bfcl_s_runner_takes_multi_turn_answers(tmp_path):
@@ -171,7 +177,9 @@ def test_bfcl_s_runner_takes_multi_turn_answers(tmp_path):
     except ConfigurationError:
         pytest.skip("artifact bfcl is not unpacked")
     records = []
-    for number, item in enumerate(multi_turn_items(artifact, ["multi_turn_base"])[:8]):
+    # The runner's decoder drops positional arguments, which 24 of the 200 golds have.
+    items = [item for item in multi_turn_items(artifact, ["multi_turn_base"]) if not has_positional_argument(item)]
+    for number, item in enumerate(items[:8]):
         turns = [[f"[{', '.join(calls)}]", "Done."] for calls in item.ground_truth]
         answers = turns if number % 2 == 0 else turns[:-1]
         records.append(ItemRecord(item.item_id, item.category, {}, detail={"answers": answers}))
