@@ -394,7 +394,7 @@ class PromotionSettings(_Section):
         0.05, ge=0, description="Nor may the bits per byte of its right answers rise by more than this share."
     )
     max_function_loss_rise: float = Field(
-        0.0, ge=0, description="Share by which the loss of right function calls may rise."
+        0.01, ge=0, description="Share by which the loss of right function calls may rise."
     )
     require_resolved: bool = Field(
         True, description="Also refuse when the items are too few to see a fall of that size (see the report)."

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -24,7 +25,7 @@ from forge.lake import Lake
 from forge.schema import content_hash
 from training.command import REFUSALS, parser_of, refuse, run_of
 from training.evaluation.candidate import Candidate, candidate_of_folder, candidate_of_run, load_subject
-from training.evaluation.endpoint import EndpointSubject
+from training.evaluation.endpoint import EndpointError, EndpointSubject
 from training.evaluation.evaluator import Evaluated, Say, evaluate
 from training.evaluation.outcome import comparison_lines, write_comparison, write_evaluations, write_figures
 from training.process import EXIT_STOPPED, StopRequest, die_with_parent
@@ -80,7 +81,7 @@ def main(given: Sequence[str] | None = None) -> int:
     except Stopped as reason:
         _say(str(reason))
         return EXIT_STOPPED
-    except REFUSALS as reason:
+    except (*REFUSALS, EndpointError) as reason:
         return refuse(reason)
 
 
@@ -90,9 +91,8 @@ def _command(arguments: argparse.Namespace, stop: StopRequest) -> int:
     if arguments.endpoint:
         return _evaluate_endpoint(settings, stop)
     if arguments.model:
-        candidates = [candidate_of_folder(settings, model) for model in arguments.model]
-        folder = settings.home_path / "evaluations" / content_hash(*(found.sha for found in candidates))[:16]
-        folder.mkdir(parents=True, exist_ok=True)
+        candidates = _named_apart([candidate_of_folder(settings, model) for model in arguments.model])
+        folder = _folder_of_models(settings, candidates)
     else:
         run = run_of(settings, arguments.release)
         _say(f"run {run.run_id} release {run.release.release_id}")
@@ -101,13 +101,28 @@ def _command(arguments: argparse.Namespace, stop: StopRequest) -> int:
         folder = run.folder
     found, results = [], []
     for candidate in candidates:
-        evaluated, result = _evaluate(candidate, settings, run, folder, stop, _say)
+        own_folder = folder if run is not None else _folder_of_models(settings, [candidate])
+        evaluated, result = _evaluate(candidate, settings, run, own_folder, stop, _say)
         write_evaluations(Lake.of(settings), result)
         found.append(evaluated)
         results.append(result)
         if run is not None:
             write_run_card(run)
     return _conclude(results, found, candidates, settings, run, folder)
+
+
+def _named_apart(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """With part of the hash in the names of folders that are called alike."""
+    names = [candidate.name for candidate in candidates]
+    apart = [replace(candidate, name=f"{candidate.name}-{candidate.sha[:8]}") for candidate in candidates]
+    return [one if names.count(one.name) == 1 else other for one, other in zip(candidates, apart, strict=True)]
+
+
+def _folder_of_models(settings: Settings, candidates: Sequence[Candidate]) -> Path:
+    """Where the evaluation of models without a run lies: of one, its records; of several, their comparison."""
+    folder = settings.home_path / "evaluations" / content_hash(*(candidate.sha for candidate in candidates))[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _conclude(
@@ -129,14 +144,14 @@ def _evaluate_endpoint(settings: Settings, stop: StopRequest) -> int:
     if chosen is None:
         raise ConfigurationError("--endpoint: evaluation.endpoint is not set: its url (up to /v1) and model are needed")
     subject = EndpointSubject(chosen, settings.evaluation.seed)
-    sha = content_hash(chosen.url, chosen.model)
-    candidate = Candidate(chosen.model.rsplit("/", 1)[-1], Path(), sha, False)
-    folder = settings.home_path / "evaluations" / sha[:16]
-    folder.mkdir(parents=True, exist_ok=True)
-    evaluated = evaluate(
-        candidate.name, subject, sha, settings, None, folder / "evaluation" / candidate.name, stop, _say
+    candidate = Candidate(
+        chosen.model.rsplit("/", 1)[-1], Path(), content_hash(chosen.url, chosen.model), is_checkpoint=False
     )
-    result = write_figures(evaluated, sha, "unknown", settings, None, folder)
+    folder = _folder_of_models(settings, [candidate])
+    evaluated = evaluate(
+        candidate.name, subject, candidate.sha, settings, None, folder / "evaluation" / candidate.name, stop, _say
+    )
+    result = write_figures(evaluated, candidate.sha, "unknown", settings, None, folder)
     write_evaluations(Lake.of(settings), result)
     return _conclude([result], [evaluated], [candidate], settings, None, folder)
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from training.evaluation.figures import ALL
+
 NOT_MEASURED = "not measured"
 _SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
 _SMOLLM2_NOTE = (
@@ -15,7 +17,7 @@ _SMOLLM2_NOTE = (
     "error of that rounding."
 )
 _MOST_MEASUREMENTS = 8  # of a stage; all of them are in card.json
-_HEADLINES = ("nats_per_token", "bits_per_byte", "ast_accuracy", "decodable_share")
+_HEADLINES = ("accuracy", "success", "decodable", "nats_per_token", "bits_per_byte")
 
 _CARD = """---
 {front_matter}---
@@ -236,11 +238,11 @@ def _benchmark(measurements: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _evaluation(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
-    """The usual metrics of whole benchmarks, a column for each checkpoint."""
+    """The usual metrics of whole benchmarks with their intervals, a column for each checkpoint."""
     values: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
     for checkpoint, found in evaluations.items():
         for metric in found["metrics"]:
-            if metric["metric"] in _HEADLINES and not metric["benchmark"].startswith("bfcl:"):
+            if metric["metric"] in _HEADLINES and metric["category"] == ALL:
                 values.setdefault((metric["benchmark"], metric["metric"]), {})[checkpoint] = metric
     if not values:
         return f"{NOT_MEASURED.capitalize()}.\n"
@@ -249,11 +251,18 @@ def _evaluation(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
             benchmark,
             metric,
             f"{next(iter(found.values()))['items']:,}",
-            *(shown(found[name]["value"] if name in found else None, ".4f") for name in evaluations),
+            *(_with_interval(found.get(name)) for name in evaluations),
         )
         for (benchmark, metric), found in sorted(values.items())
     ]
     return table(("benchmark", "metric", "items", *evaluations), rows)
+
+
+def _with_interval(figure: Mapping[str, Any] | None) -> str:
+    if figure is None:
+        return NOT_MEASURED
+    ends = ", ".join(shown(figure[name], ".4f", absent="?") for name in ("low", "high"))
+    return f"{figure['value']:.4f} [{ends}]"
 
 
 def _data(stages: Mapping[str, Mapping[str, Any]]) -> str:

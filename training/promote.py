@@ -16,6 +16,7 @@ from training.evaluation.candidate import candidate_of_run
 from training.evaluation.evaluator import read_evaluation, read_measured
 from training.evaluation.judgement import judge, models_folder
 from training.evaluation.promotion import LINK, NotPromoted, promote
+from training.evaluation.report import HTML
 from training.process import die_with_parent
 from training.run import STAGES, Run, StageMissing
 
@@ -60,6 +61,7 @@ def main(given: Sequence[str] | None = None) -> int:
         settings = load_settings(arguments.profile)
         run = run_of(settings, arguments.release)
         _say(f"run {run.run_id} release {run.release.release_id}")
+        _say(f"evaluation report: {run.folder / HTML}")
         promote_checkpoint(run, settings, arguments.checkpoint, _say)
     except NotPromoted as reason:
         _say(f"promotion: refused: {reason}")

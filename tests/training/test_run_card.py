@@ -55,8 +55,11 @@ def metrics(run: Run, stage: str = "I", **more: Any) -> None:
 
 
 def evaluation(run: Run, checkpoint: str, value: float) -> None:
-    metric = {"benchmark": "bfcl", "metric": "nats_per_token", "value": value, "items": 24, "detail": {}}
-    hidden = metric | {"benchmark": "bfcl:simple"}
+    metric = {
+        "benchmark": "bfcl_loss", "category": "all", "metric": "nats_per_token", "value": value, "low": value - 0.5,
+        "high": None, "items": 24,
+    }  # fmt: skip
+    hidden = metric | {"category": "simple_python"}
     content = {"metrics": [metric, hidden], "answers": [{"text": "SECRET ANSWER"}], "precision": "fp32"}
     (run.folder / f"evaluation-{checkpoint}.json").write_bytes(orjson.dumps(content))
 
@@ -100,7 +103,9 @@ def test_the_card_says_what_the_files_say(run: Run) -> None:
     assert training["skipped steps (spikes)"] == ["1"]
     assert rows(text, "Loss")["code"] == ["3.2500 → 2.2500"]
     assert rows(text, "Loss")["all"] == ["3.5000 → 2.5000"]
-    assert rows(text, "Evaluation") == {"bfcl": ["nats_per_token", "24", "3.5000", "3.0000"]}
+    assert rows(text, "Evaluation") == {
+        "bfcl_loss": ["nats_per_token", "24", "3.5000 [3.0000, ?]", "3.0000 [2.5000, ?]"]
+    }
     assert rows(text, "Data plan")["I"] == [
         "code", "50.0%", "25.0%", "1.50", "12", "2,500", "48", "7", r"2 (no \| text: 2)",
     ]  # fmt: skip

@@ -66,7 +66,7 @@ def write_figures(
             for name, task in evaluated.tasks.items()
         },
         "not_evaluated": dict(evaluated.not_evaluated),
-        "metrics": [asdict(figure) for figure in figures],
+        "metrics": [_finite(asdict(figure)) for figure in figures],
     }
     result["key"] = content_hash(canonical_json(result))
     path = folder / f"evaluation-{evaluated.name}.json"
@@ -78,6 +78,13 @@ def write_figures(
     result["created_at"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     write_atomically(path, orjson.dumps(result, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2))
     return result
+
+
+def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    """With None for what JSON cannot say: an interval of a single item has no ends."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
+    }
 
 
 def write_evaluations(lake: Lake, result: Mapping[str, Any]) -> None:
@@ -145,7 +152,9 @@ def write_comparison(
             }
             for result in results
         ],
-        "differences": [asdict(difference) for comparison in comparisons for difference in comparison.differences],
+        "differences": [
+            _finite(asdict(difference)) for comparison in comparisons for difference in comparison.differences
+        ],
         "not_compared": [
             {"before": comparison.before, "after": comparison.after, "task": task, "reason": reason}
             for comparison in comparisons

@@ -54,7 +54,7 @@ class RecordFile:
         new = [record for record in records if record.item_id not in self._records]
         with self.path.open("ab") as file:
             for record in new:
-                written = {**asdict(record), "answer": record.answer[:MAX_ANSWER_CHARACTERS]}
+                written = asdict(record) | {"answer": _storable(record.answer), "problem": _storable(record.problem)}
                 file.write(orjson.dumps(written, option=orjson.OPT_SORT_KEYS) + b"\n")
             file.flush()
             os.fsync(file.fileno())
@@ -95,6 +95,11 @@ def read_records(path: Path, key: str) -> dict[str, ItemRecord]:
     if not lines or lines[0] != _header(key):
         return {}
     return {record.item_id: record for record in (_record(line) for line in lines[1:] if line.endswith(b"\n"))}
+
+
+def _storable(text: str) -> str:
+    """Cut, and without halves of surrogate pairs, which a model may write and UTF-8 has no bytes for."""
+    return text[:MAX_ANSWER_CHARACTERS].encode("utf-8", "replace").decode()
 
 
 def _header(key: str) -> bytes:
