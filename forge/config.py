@@ -421,10 +421,10 @@ class EvaluationSettings(_Section):
     seed: int = Field(3, description="Of the choice of items, and of the bootstrap.")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Of every interval.")
     resamples: Positive = Field(2000, description="Of the bootstrap.")
-    folders: dict[Literal["api_bank", "apibench", "agentbench"], str] = Field(
+    folders: dict[Literal["api_bank", "apibench"], str] = Field(
         default_factory=dict,
         description="Checkouts of sets that no package registry has: `api_bank` (DAMO-ConvAI/api-bank), `apibench` "
-        "(gorilla), `agentbench`. Their tasks are not evaluated without.",
+        "(gorilla). Their tasks are not evaluated without.",
     )
     agentbench_url: str | None = Field(
         None, description="Controller of AgentBench v0.2 that you run, such as `http://localhost:5000/api`."

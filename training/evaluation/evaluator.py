@@ -155,11 +155,11 @@ def evaluate(
     measured: dict[str, MeasuredTask] = {}
     not_evaluated: dict[str, str] = {}
     for task_name, task in prepare_tasks(settings, run, subject).items():
-        if isinstance(task, NotEvaluated):
-            not_evaluated[task_name] = str(task)
-            say_of_task(f"{task_name} is not evaluated: {task}")
-        else:
-            measured[task_name] = measure_task(
-                task, subject, identity, folder, stop, lambda line: say(f"{name}: {line}")
-            )
+        try:
+            if isinstance(task, NotEvaluated):
+                raise task
+            measured[task_name] = measure_task(task, subject, identity, folder, stop, say_of_task)
+        except NotEvaluated as reason:  # also while it is measured: an environment that does not start
+            not_evaluated[task_name] = str(reason)
+            say_of_task(f"{task_name} is not evaluated: {reason}")
     return Evaluated(name, subject.prompt_hash, subject.device, measured, not_evaluated, time.monotonic() - started)

@@ -7,6 +7,7 @@ import importlib.metadata
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ from forge.config import Settings
 from forge.lake import Lake
 from forge.schema import canonical_json, content_hash, table_of
 from training.evaluation.candidate import Candidate
-from training.evaluation.comparison import compare_stages
+from training.evaluation.comparison import TaskRecords, compare_stages
 from training.evaluation.evaluator import EVALUATION_VERSION, Evaluated
-from training.evaluation.figures import ALL
+from training.evaluation.figures import ALL, Figure
 from training.evaluation.judgement import judge
 from training.evaluation.promotion import Promotion
 from training.evaluation.report import write_report
@@ -29,6 +30,8 @@ from training.run_history import read_history
 
 SHOWN_ANSWERS = 2
 """Wrong answers of a category and checkpoint that the report shows."""
+_OVERALL_NEEDS = {"bfcl": "bfcl_multi_turn"}
+"""Some overall scores of a task need the categories of another one, too."""
 _VERSIONS = ("bfcl-eval", "torch", "transformers")
 
 
@@ -37,14 +40,7 @@ def write_figures(
 ) -> dict[str, Any]:
     """Write ``evaluation-<name>.json``, unless it says the same already; its object."""
     chosen = settings.evaluation
-    figures = [
-        figure
-        for name, task in evaluated.tasks.items()
-        for figure in figures_of(
-            name, task.measured.records.values(), task.measured.overall,
-            confidence=chosen.confidence, resamples=chosen.resamples, seed=chosen.seed,
-        )
-    ]  # fmt: skip
+    figures = _figures(evaluated.records, settings)
     result: dict[str, Any] = {
         "evaluation_version": EVALUATION_VERSION,
         "run_id": run.run_id if run else "",
@@ -78,6 +74,22 @@ def write_figures(
     result["created_at"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     write_atomically(path, orjson.dumps(result, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2))
     return result
+
+
+def _figures(tasks: Mapping[str, TaskRecords], settings: Settings) -> list[Figure]:
+    chosen = settings.evaluation
+    of_records = partial(figures_of, confidence=chosen.confidence, resamples=chosen.resamples, seed=chosen.seed)
+    figures: list[Figure] = []
+    for name, task in tasks.items():
+        own = of_records(name, task.records.values(), task.overall)
+        figures += own
+        other = tasks.get(_OVERALL_NEEDS.get(name, ""))
+        if other is not None:
+            given = {figure.category for figure in own}
+            scores = [score for score in task.overall if score.name not in given]
+            joined = of_records(name, [*task.records.values(), *other.records.values()], scores)
+            figures += [figure for figure in joined if figure.category in {score.name for score in scores}]
+    return figures
 
 
 def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,7 +147,7 @@ def write_comparison(
     evaluation = {
         "run_id": results[-1]["run_id"],
         "release_id": results[-1]["release_id"],
-        "base_model": run.base.origin if run else ", ".join(candidate.name for candidate in candidates),
+        "base_model": _base_model(run) if run else ", ".join(candidate.name for candidate in candidates),
         "created_at": max(result["created_at"] for result in results),
         "seed": chosen.seed,
         "confidence": chosen.confidence,
@@ -168,6 +180,10 @@ def write_comparison(
         folder / "evaluation.json", orjson.dumps(evaluation, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2)
     )
     return write_report(folder, evaluation), promotion
+
+
+def _base_model(run: Run) -> str:
+    return run.base.folder.name if run.base.origin == "folder" else run.base.origin
 
 
 def _is_installed(name: str) -> bool:

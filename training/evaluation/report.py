@@ -21,7 +21,7 @@ from training.files import write_atomically
 HTML, MARKDOWN = "report.html", "report.md"
 
 _HEADLINES = (*RIGHT, "accuracy_norm", "decodable", "nats_per_token", "bits_per_byte")
-_SHARES = ("accuracy", "success", "decodable", "relevance")
+_SHARES = ("accuracy", "success", "decodable", "relevance", "function_choice")
 """A metric that begins with one of these (``accuracy_norm``) is shown in percent."""
 _NAMES = {"base": "before (base)", "I": "after I", "II": "after II", "III": "after III"}
 _NOTHING = "nothing"
@@ -160,6 +160,8 @@ def _cells(evaluation: Mapping[str, Any], figures: Mapping[str, Cell], metric: s
 
 def with_interval(figure: Cell, metric: str) -> str:
     """``48.2 % [44.0, 52.4]`` for shares, ``1.042 [0.981, 1.103]`` for what else is measured."""
+    if is_share(metric) and (figure["high"] or 0) > 1:
+        metric = ""  # AgentBench's overall score weighs shares up to 9
     value, low, high = (shown(figure[name], metric) for name in ("value", "low", "high"))
     unit = " %" if is_share(metric) else ""
     return f"{value}{unit} {_interval(low, high)}".rstrip(" -") if value != "-" else "-"
