@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
+from forge.artifacts import artifact_path
+from forge.config import ConfigurationError, Settings
 from forge.schema import content_hash
 from training.evaluation.records import ItemRecord
 from training.evaluation.subject import Subject
@@ -45,6 +48,17 @@ class Task:
     """The probabilities of given texts are needed: an endpoint that only answers will not do."""
     notes: Mapping[str, Any] = field(default_factory=dict)
     """What a reader of the figures has to know: version of the data, items in all, protocol."""
+
+
+def artifact_folder(settings: Settings, name: str) -> Path:
+    """The unpacked artifact that holds a benchmark's files. Raises :class:`NotEvaluated` where it is not here."""
+    try:
+        folder = artifact_path(settings, name)
+    except ConfigurationError as reason:
+        raise NotEvaluated(str(reason)) from None
+    if folder is None:
+        raise NotEvaluated(f"artifact {name!r} is not here; python -m forge.artifacts fetches it")
+    return folder
 
 
 def sample(

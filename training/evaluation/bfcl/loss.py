@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from forge.artifacts import artifact_path
-from forge.config import ConfigurationError, Settings
+from forge.config import Settings
 from forge.schema import content_hash
 from training.evaluation.benchmark_loss import CallLoss, Measures, Written, call_measures, losses_of_answers
 from training.evaluation.bfcl.data import DEFECTIVE_GOLDS, PYTHON_AST_CATEGORIES, BfclItem, bfcl_items, sample
 from training.evaluation.records import ItemRecord
 from training.evaluation.scoring import shares_contexts
 from training.evaluation.subject import Conversation, LocalSubject, Subject
-from training.evaluation.task import NotEvaluated, Task
+from training.evaluation.task import Task, artifact_folder
 from training.run import Run
 
 VERSION = "1"
@@ -33,12 +32,7 @@ def loss_items(artifact: Path) -> list[BfclItem]:
 
 def task(settings: Settings, _run: Run | None, max_items: int) -> Task:
     """Task ``bfcl_loss``."""
-    try:
-        artifact = artifact_path(settings, "bfcl")
-    except ConfigurationError as reason:
-        raise NotEvaluated(str(reason)) from None
-    if artifact is None:
-        raise NotEvaluated("artifact 'bfcl' is not unpacked")
+    artifact = artifact_folder(settings, "bfcl")
     items = loss_items(artifact)
     seed = settings.evaluation.seed
     by_id = {item.item_id: item for item in sample(items, max_items, seed, "bfcl_loss")}

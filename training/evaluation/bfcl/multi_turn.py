@@ -20,15 +20,14 @@ from typing import Any
 
 import orjson
 
-from forge.artifacts import artifact_path
-from forge.config import ConfigurationError, Settings
+from forge.config import Settings
 from forge.schema import content_hash
 from training.evaluation.bfcl.data import BfclItem
 from training.evaluation.isolation import Bounds, Isolated, LimitReached, ProgramError
 from training.evaluation.python_calls import MAX_CHARACTERS, NotCalls, calls_of
 from training.evaluation.records import ItemRecord
 from training.evaluation.subject import Conversation, Subject
-from training.evaluation.task import NotEvaluated, OverallScore, Task, sample
+from training.evaluation.task import OverallScore, Task, artifact_folder, sample
 from training.run import Run
 
 VERSION = "1"
@@ -98,12 +97,7 @@ def task(settings: Settings, _run: Run | None, max_items: int) -> Task:
     """800 items in four categories. A record's accuracy is BFCL's verdict: after each turn the simulators have the
     state that the gold calls lead to, and what these return has been returned to the model. An item is decodable when
     any answer is a list of calls."""
-    try:
-        artifact = artifact_path(settings, "bfcl")
-    except ConfigurationError as reason:
-        raise NotEvaluated(str(reason)) from None
-    if artifact is None:
-        raise NotEvaluated("artifact bfcl could not be had")
+    artifact = artifact_folder(settings, "bfcl")
     every = multi_turn_items(artifact)
     chosen = sample(
         every, max_items, settings.evaluation.seed, "bfcl_multi_turn",

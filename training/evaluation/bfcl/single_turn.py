@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from forge.artifacts import artifact_path
-from forge.config import ConfigurationError, Settings
+from forge.config import Settings
 from forge.schema import content_hash
 from training.evaluation.bfcl.checker import Checker
 from training.evaluation.bfcl.data import AST_CATEGORIES, BfclItem, bfcl_items, sample
 from training.evaluation.bfcl.scores import overall_scores
 from training.evaluation.records import ItemRecord
 from training.evaluation.subject import Conversation, Subject
-from training.evaluation.task import NotEvaluated, Task
+from training.evaluation.task import NotEvaluated, Task, artifact_folder
 from training.run import Run
 
 VERSION = "1"
@@ -27,12 +26,7 @@ def task(settings: Settings, _run: Run | None, max_items: int) -> Task:
 
     Measures: ``accuracy``; for items whose right answer is a list of calls also ``decodable``: was any list of calls.
     """
-    try:
-        artifact = artifact_path(settings, "bfcl")
-    except ConfigurationError as reason:
-        raise NotEvaluated(str(reason)) from None
-    if artifact is None:
-        raise NotEvaluated("artifact bfcl could not be had")
+    artifact = artifact_folder(settings, "bfcl")
     try:
         checker = Checker.of(artifact)
     except ImportError as reason:

