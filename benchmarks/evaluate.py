@@ -1,7 +1,7 @@
 """How fast answers are generated and checked, beside transformers and BFCL's own checker.
 
 ``decoding``: SmolLM2-135M-Instruct in float32 on two threads answers prompts of BFCL's ``simple_python`` greedily, at
-most 64 tokens, until each answer ends. The arms take turns in blocks of other prompts, so that a busy machine slows all
+most as many tokens as an evaluation asks for by default (128), until each answer ends. The arms take turns in blocks of other prompts, so that a busy machine slows all
 of them; ratios are of the seconds (and CPU seconds) of one block, their median, least and most. Peers get prompts that
 are tokenised already:
 
@@ -44,7 +44,7 @@ LIMITS: Mapping[str, float] = {"transformers_one": 3.0, "transformers_batched": 
 MAX_CHECKING_SECONDS = 2.0
 THREADS = 2
 BATCH_ITEMS = 16
-MAX_NEW_TOKENS = 64
+MAX_NEW_TOKENS = 128
 CACHE_TRIAL_TOKENS = 16
 CHECKING_PASSES = 5
 _PACKAGES = ("torch", "transformers", "tokenizers")
