@@ -1,9 +1,9 @@
 """How fast answers are generated and checked, beside transformers and BFCL's own checker.
 
 ``decoding``: SmolLM2-135M-Instruct in float32 on two threads answers prompts of BFCL's ``simple_python`` greedily, at
-most as many tokens as an evaluation asks for by default (128), until each answer ends. The arms take turns in blocks of other prompts, so that a busy machine slows all
-of them; ratios are of the seconds (and CPU seconds) of one block, their median, least and most. Peers get prompts that
-are tokenised already:
+most as many tokens as an evaluation asks for by default (128), until each answer ends. The arms take turns in blocks of
+other prompts, so that a busy machine slows all of them; ratios are of the seconds (and CPU seconds) of one block, their
+median, least and most. Peers get prompts that are tokenised already:
 
 - ``transformers_one``: ``generate``, one prompt at a time;
 - ``transformers_batched``: ``generate`` in batches as large as ours, padded on the left, in the order given, with the
