@@ -4,6 +4,7 @@
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 PYTHON_BIN := .venv/bin/python
+TEST_WORKERS ?= 2
 
 .PHONY: demo ui stop test lint types tests bootstrap clean
 
@@ -31,8 +32,10 @@ lint:
 types:
 	.venv/bin/mypy -p forge -p spark_jobs -p training -p forge_airflow
 
+# Files side by side, then what starts servers, Spark or Airflow, which want the machine for themselves.
 tests:
-	$(PYTHON_BIN) -m pytest -m "not slow"
+	$(PYTHON_BIN) -m pytest -m "not slow and not (spark or s3 or airflow)" -n $(TEST_WORKERS) --dist loadfile
+	$(PYTHON_BIN) -m pytest -m "not slow and (spark or s3 or airflow)"
 
 clean:  # what runs left behind; the environments stay
 	rm -rf .forge/lake .forge/runs .forge/warc .forge/progress .forge/airflow .forge/simulators
