@@ -126,6 +126,9 @@ def test_nothing_that_it_started_is_left():
     with isolated(Bounds(processes=3)) as program:
         sleeper = program.ask({"do": "start_a_sleeper"})
         assert is_running(sleeper)
+    deadline = time.monotonic() + 5  # it is killed when the block ends; nobody waits for it to be gone
+    while is_running(sleeper) and time.monotonic() < deadline:
+        time.sleep(0.02)
     assert not is_running(sleeper)
 
 
@@ -178,7 +181,15 @@ def test_files_are_bounded_and_lie_in_its_folder(fresh, tmp_path):
     assert not (tmp_path / "planted").exists()
 
 
-def test_an_interrupted_request_leaves_no_answer_for_the_next():
+@pytest.fixture
+def interruptible():
+    """SIGINT raises KeyboardInterrupt; a worker that runs tests beside others ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupted_request_leaves_no_answer_for_the_next(interruptible):
     with isolated(NARROW) as program:
         inside = program.ask({"do": "process_id"})
         interrupt = threading.Timer(0.2, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
