@@ -265,5 +265,6 @@ def comparison_lines(results: Sequence[Mapping[str, Any]]) -> Iterable[str]:
 def _cell(figure: Mapping[str, Any] | None) -> str:
     if figure is None:
         return "-"
-    low, high = (math.nan if figure[name] is None else figure[name] for name in ("low", "high"))
-    return f"{figure['value']:.4f} [{low:.3f}, {high:.3f}]"
+    if figure["low"] is None or figure["high"] is None:
+        return f"{figure['value']:.4f}"  # of so few items there is no interval
+    return f"{figure['value']:.4f} [{figure['low']:.3f}, {figure['high']:.3f}]"
